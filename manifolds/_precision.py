@@ -1,6 +1,7 @@
 """The number formats in which geometry is computed."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -36,47 +37,65 @@ def full_precision(method: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def _round_to(x: Tensor, bits: int) -> Tensor:
-    return (x * 2.0**bits).round() * 2.0**-bits
+def _cut(x: Tensor, bits: int) -> Tensor:
+    """Round ``|x| <= 2`` in float64 to a multiple of ``2^-bits``: the sum with this number has no room for more."""
+    magic = 1.5 * 2.0 ** (52 - bits)
+    return (x + magic) - magic
 
 
-def _split(a: Tensor) -> tuple[Tensor, Tensor]:
+def _split(a: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
     """Return the high and low halves of the significand (Veltkamp's splitting)."""
-    t = a * (2.0**27 + 1 if a.dtype == torch.float64 else 2.0**12 + 1)
+    t = a * (2.0**27 + 1)
     high = t - (t - a)
     return high, a - high
 
 
-def two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``p = fl(a b)`` and its rounding error ``e``: ``a b = p + e`` exactly (Dekker 1971)."""
+def two_product(a: float | Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``p = fl(a b)`` and its rounding error ``e`` in float64: ``a b = p + e`` exactly (Dekker 1971)."""
     p = a * b
+    if isinstance(a, float) and a == 1.0:
+        return p, torch.zeros_like(p)
     (ah, al), (bh, bl) = _split(a), _split(b)
     return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
 
 
 def one_minus_square(x: Float[Tensor, "*b n"], c: float | Tensor) -> Float[Tensor, "*b 1"]:
-    r"""Return ``1 - c |x|^2`` for ``c |x|^2 <= 1``, to full relative accuracy up to the last float below the boundary.
+    r"""Return ``1 - c |x|^2``, in float64 to full relative accuracy up to the last float below the boundary.
 
-    Each coordinate, scaled by a power of two into [-1, 1], is cut at fixed binary places, ``x = x1 + x2 + x3``. All
-    partial sums of ``x1^2`` and ``x1 x2`` then lie on a grid that the format holds exactly, in any order of
-    summation, and the remaining terms are too small for their rounding to matter. Derivatives are those of the
-    plain formula, which needs no such care.
+    float64: each coordinate, scaled by a power of two into [-1, 1], is cut at fixed binary places, ``x = x1 + x2 + x3 + rest``.
+    All partial sums of ``x1^2``, ``x1 x2`` and ``x2^2 + 2 x1 x3`` then lie on grids that the format holds exactly, in any order
+    of summation, for up to 64 coordinates, and the remaining terms are too small for their rounding to matter.
+    Derivatives are those of the plain formula, which needs no such care.
+
+    float32 (chosen with ``upcast=False``): the plain formula, at least eps/2, so that it is positive for every point
+    whose norm rounds below the boundary.
     """
     plain = 1 - c * (x * x).sum(-1, keepdim=True)
+    if x.dtype != torch.float64:
+        return plain.clamp_min(torch.finfo(x.dtype).eps / 2)
     with torch.no_grad():
-        c = torch.as_tensor(c, dtype=x.dtype, device=x.device)
-        scale = torch.exp2(torch.ceil(-0.5 * torch.log2(c)))
-        half = 26 if x.dtype == torch.float64 else 12
-        bits = half if x.shape[-1] <= 16 else half - 2
-        z = x / scale
-        x1 = _round_to(z, bits)
-        x2 = _round_to(z - x1, 2 * bits)
-        x3 = (z - x1) - x2
+        scale, k = _normalised(c)
+        z = x.detach() if scale == 1 else x / scale
+        x1 = _cut(z, 24)
+        rest = z - x1
+        x2 = _cut(rest, 48)
+        rest = rest - x2
+        x3 = _cut(rest, 72)
         first = (x1 * x1).sum(-1, keepdim=True)
         second = 2 * (x1 * x2).sum(-1, keepdim=True)
-        third = (x2 * x2 + 2 * (x1 + x2) * x3).sum(-1, keepdim=True)
-        k = c * scale.square()
-        a, a_error = two_product(k, first)
-        b, b_error = two_product(k, second)
-        value = ((1 - a) - b) - (a_error + b_error + k * third)
+        third = torch.addcmul(x2 * x2, x1, x3, value=2).sum(-1, keepdim=True)
+        fourth = torch.addcmul((2 * x2 + x3) * x3, x1, rest - x3, value=2).sum(-1, keepdim=True)
+        products = [two_product(k, total) for total in (first, second, third)]
+        (a, a_error), (b, b_error), (d, d_error) = products
+        # Largest first: each difference is exact where it cancels.
+        value = (((1 - a) - b) - d) - (a_error + (b_error + d_error + k * fourth))
     return with_value(value, plain)
+
+
+def _normalised(c: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
+    """Return the power of two ``scale >= 1/sqrt(c)`` nearest to it and ``k = c scale^2`` in [1, 4)."""
+    if isinstance(c, float):
+        scale: float | Tensor = 2.0 ** math.ceil(-0.5 * math.log2(c))
+    else:
+        scale = torch.exp2(torch.ceil(-0.5 * torch.log2(c.double())))
+    return scale, c * scale * scale

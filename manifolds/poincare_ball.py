@@ -98,12 +98,12 @@ def mobius_add(x: Float[Tensor, "*#b n"], y: Float[Tensor, "*#b n"], c: Curvatur
 def project(x: Float[Tensor, "*b n"], c: Curvature) -> Float[Tensor, "*b n"]:
     r"""Return ``x`` where ``c|x|^2 < 1``, else the last point of its format inside the boundary on the same ray."""
     eps = torch.finfo(x.dtype).eps
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = x.double()
     outside = one_minus_square(wide, c) <= 0
     ray = wide / torch.where(outside, norm(wide, keepdim=True) * c**0.5, 1)
     last = (ray * (1 - eps / 2)).to(x.dtype)
     safe = (ray * (1 - (4 + x.shape[-1]) * eps)).to(x.dtype)
-    inside = torch.where(one_minus_square(last.to(wide.dtype), c) > 0, last, safe)
+    inside = torch.where(one_minus_square(last.double(), c) > 0, last, safe)
     return torch.where(outside, inside, x)
 
 
@@ -123,7 +123,7 @@ class PoincareBall(HyperbolicManifold):
 
     def point_residual(self, x: Tensor) -> Tensor:
         """Return 0 inside the open ball, else ``c|x|^2 - 1`` (infinite on the boundary itself)."""
-        excess = -one_minus_square(x.to(super().compute_dtype(x.dtype)), self.c).squeeze(-1)
+        excess = -one_minus_square(x.double(), self.c).squeeze(-1)
         return torch.where(excess < 0, 0, torch.where(excess == 0, math.inf, excess))
 
     def tangent_residual(self, x: Tensor, u: Tensor) -> Tensor:
