@@ -101,7 +101,9 @@ class Manifold(geoopt.manifolds.Manifold):
         """Return the base point, in a tensor of shape ``size``, which ends in ``point_shape``."""
 
     @abstractmethod
-    def random(self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    def random(
+        self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None
+    ) -> Tensor:
         """Return random points in a tensor of shape ``size``, which ends in ``point_shape``.
 
         Uniform where the manifold is compact, else the class says.
@@ -195,7 +197,10 @@ class Manifold(geoopt.manifolds.Manifold):
         expected = self.point_shape
         if tuple(shape[len(shape) - len(expected) :]) == expected and len(shape) >= len(expected):
             return True, None
-        return False, f"{self!r}: a {name} ends in dimensions {expected}, but the tensor has shape {tuple(shape)}"
+        return (
+            False,
+            f"{self!r}: a {name} ends in dimensions {expected}, but the tensor has shape {tuple(shape)}",
+        )
 
     def _check_point_on_manifold(self, x: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> tuple[bool, str | None]:
         return self._verdict(self.point_residual(x), atol, "point", "project with `projx`")
@@ -225,7 +230,9 @@ class Manifold(geoopt.manifolds.Manifold):
     def spec(self) -> dict[str, Any]:
         """The class and its arguments as plain data: ``{"class_path": ..., "init_args": {...}}``."""
         cls = type(self)
-        arguments = {name: _plain(getattr(self, name)) for name in inspect.signature(cls.__init__).parameters if name != "self"}
+        arguments = {
+            name: _plain(getattr(self, name)) for name in inspect.signature(cls.__init__).parameters if name != "self"
+        }
         return {"class_path": f"{_public_module(cls)}.{cls.__qualname__}", "init_args": arguments}
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -20,8 +20,8 @@ def frechet_mean(manifold: "Manifold", x: Tensor, weights: Tensor | None = None)
     with respect to ``x`` and ``weights`` are those of the implicit function theorem, exactly.
 
     Args:
-        manifold: Any manifold; on one that is not Hadamard the points should lie in a ball of half the convexity radius,
-            else the result is the local minimizer near the first point.
+        manifold: Any manifold; on one that is not Hadamard the points should lie in a ball of half the convexity
+            radius, else the result is the local minimizer near the first point.
         x: Points ``[*b, n, *point_shape]``.
         weights: Non-negative ``[*b, n]``, normalised here; uniform if omitted.
 
@@ -33,7 +33,9 @@ def frechet_mean(manifold: "Manifold", x: Tensor, weights: Tensor | None = None)
     manifold.check_shape(x)
     batch = x.shape[: x.ndim - manifold.ndim]
     if not batch or batch[-1] == 0:
-        raise ValueError(f"frechet_mean: expected points [*batch, n >= 1, {manifold.point_shape}], got {tuple(x.shape)}.")
+        raise ValueError(
+            f"frechet_mean: expected points [*batch, n >= 1, {manifold.point_shape}], got {tuple(x.shape)}."
+        )
     w = x.new_ones(batch[-1:]) if weights is None else weights
     w = (w / w.sum(-1, keepdim=True)).expand(batch)
 

@@ -8,13 +8,21 @@ from torch import Tensor
 
 from isometry.manifolds._orthogonal import random_orthogonal
 from isometry.manifolds._precision import full_precision
-from isometry.manifolds._smooth import asinhc_sqrt, cosh_sqrt, dot, log_sinhc_sqrt, safe_sqrt, sinhc_sqrt, with_value
+from isometry.manifolds._smooth import (
+    asinhc_sqrt,
+    cosh_sqrt,
+    dot,
+    log_sinhc_sqrt,
+    safe_sqrt,
+    sinhc_sqrt,
+    with_value,
+)
 from isometry.manifolds._space_form import HyperbolicManifold
 
-# The functions below work at curvature -1 on the spatial parts (the last n of the n + 1 coordinates). The time of a point and
-# of a tangent vector is derived, t = sqrt(1 + |s|^2) and v_0 = s.v / t: it carries no information of its own, and its
-# rounding would dominate at large radius. Sums that cancel far from the origin are split into components along and
-# across s; the component form is not differentiable at s = 0, so derivatives follow the plain formula.
+# The functions below work at curvature -1 on the spatial parts (the last n of the n + 1 coordinates). The time of a
+# point and of a tangent vector is derived, t = sqrt(1 + |s|^2) and v_0 = s.v / t: it carries no information of its own,
+# and its rounding would dominate at large radius. Sums that cancel far from the origin are split into components along
+# and across s; the component form is not differentiable at s = 0, so derivatives follow the plain formula.
 
 
 def _time(s: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 1"]:
@@ -28,9 +36,7 @@ def _split(s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return alpha, v - alpha * s
 
 
-def minkowski(
-    s: Float[Tensor, "*#b n"], u: Float[Tensor, "*#b n"], v: Float[Tensor, "*#b n"]
-) -> Float[Tensor, "*b 1"]:
+def minkowski(s: Float[Tensor, "*#b n"], u: Float[Tensor, "*#b n"], v: Float[Tensor, "*#b n"]) -> Float[Tensor, "*b 1"]:
     r"""Return ``<u, v>_L = u.v - (s.u)(s.v)/t^2`` for tangent vectors at the point with spatial part ``s``."""
     square = dot(s, s)
     alpha, u_across = _split(s, u)
@@ -87,12 +93,12 @@ def transp(s: Float[Tensor, "*#b n"], u: Float[Tensor, "*#b n"], v: Float[Tensor
 class Lorentz(HyperbolicManifold):
     r"""The sheet ``{x in R^(n+1) : -x_0^2 + x_1^2 + ... + x_n^2 = -1/c, x_0 > 0}`` with the induced Minkowski metric.
 
-    The spatial part ``x_1 ... x_n`` is the state; ``x_0``, and the time component of tangent vectors, are derived from it on
-    every use, and outputs carry the derived value.
+    The spatial part ``x_1 ... x_n`` is the state; ``x_0``, and the time component of tangent vectors, are derived from
+    it on every use, and outputs carry the derived value.
 
     Accuracy: exp, log and transport within a few times the error of the exact result rounded to the format, about
-    ``eps cosh(r sqrt(c))`` (docs/accuracy.md). Range: ``r sqrt(c)`` up to about 43 in float32 with ``upcast``, 22 without, and
-    177 in float64, where the square of a product of coordinates overflows.
+    ``eps cosh(r sqrt(c))`` (docs/accuracy.md). Range: ``r sqrt(c)`` up to about 43 in float32 with ``upcast``, 22
+    without, and 177 in float64, where the square of a product of coordinates overflows.
     """
 
     @property
@@ -185,7 +191,9 @@ class Lorentz(HyperbolicManifold):
         """Return ``(1/sqrt(c), 0, ..., 0)``."""
         return self.projx(torch.zeros(self._size(size), dtype=dtype, device=device))
 
-    def random(self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    def random(
+        self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None
+    ) -> Tensor:
         """Return draws of the wrapped normal of unit covariance at the origin."""
         *batch, n = self._size(size)
         z = torch.randn(*batch, n - 1, generator=generator, dtype=dtype, device=device)

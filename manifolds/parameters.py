@@ -15,8 +15,8 @@ def register_manifold(module: nn.Module, name: str, manifold: Manifold) -> None:
 
     The manifold becomes a submodule (unless it already is one), so that a learnable curvature is found by
     ``parameters()`` and the state dict refuses another manifold's points. The record lives on the module, not on
-    the tensor: it survives deepcopy, pickle, ``to``, ``load_state_dict(assign=True)``, DDP, sharding and compilation, which
-    a tensor subclass does not.
+    the tensor: it survives deepcopy, pickle, ``to``, ``load_state_dict(assign=True)``, DDP, sharding and compilation,
+    which a tensor subclass does not.
 
     Raises:
         AttributeError: The module has no such parameter.
@@ -25,7 +25,9 @@ def register_manifold(module: nn.Module, name: str, manifold: Manifold) -> None:
     """
     parameter = getattr(module, name)
     if not isinstance(parameter, nn.Parameter):
-        raise ShapeError(f"register_manifold: expected {name!r} to be an nn.Parameter, but it is a {type(parameter).__name__}.")
+        raise ShapeError(
+            f"register_manifold: expected {name!r} to be an nn.Parameter, but it is a {type(parameter).__name__}."
+        )
     if parameter.is_meta:
         manifold.assert_check_point(parameter)
     else:

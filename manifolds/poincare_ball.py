@@ -9,7 +9,15 @@ from torch import Tensor
 
 from isometry.manifolds._orthogonal import random_orthogonal
 from isometry.manifolds._precision import full_precision, one_minus_square
-from isometry.manifolds._smooth import asinhc_sqrt, dot, log_sinhc_sqrt, norm, safe_sqrt, sech2_sqrt, tanhc_sqrt
+from isometry.manifolds._smooth import (
+    asinhc_sqrt,
+    dot,
+    log_sinhc_sqrt,
+    norm,
+    safe_sqrt,
+    sech2_sqrt,
+    tanhc_sqrt,
+)
 from isometry.manifolds._space_form import HyperbolicManifold
 
 Curvature = float | Float[Tensor, "1"]
@@ -95,6 +103,23 @@ def mobius_add(x: Float[Tensor, "*#b n"], y: Float[Tensor, "*#b n"], c: Curvatur
     return ((t2 + a) * x + a * y) / (t2 + a * b)
 
 
+def retract(x: Float[Tensor, "*#b n"], v: Float[Tensor, "*#b n"], c: Curvature) -> Float[Tensor, "*b n"]:
+    r"""Return ``x + u`` (Moebius) with ``u = v/a / sqrt(1 + c|v|^2/a^2)``, which is ``expmap`` up to third order in ``v``.
+
+    An optimizer's step: plain arithmetic in the tensors' own format, no transcendental function, and rows that stay
+    within ``1 - 4 eps`` of the boundary.
+    """
+    eps = torch.finfo(x.dtype).eps
+    a = (1 - c * dot(x, x)).clamp_min(eps / 2)
+    u = v / a
+    shrink = 1 / (1 + c * dot(u, u))
+    u = u * shrink.sqrt()
+    total = x + u
+    t2 = c * dot(total, total)
+    y = ((t2 + a) * x + a * u) / (t2 + a * shrink)
+    return y * ((1 - 4 * eps) / (c * dot(y, y)).clamp_min(eps).sqrt()).clamp_max(1)
+
+
 def project(x: Float[Tensor, "*b n"], c: Curvature) -> Float[Tensor, "*b n"]:
     r"""Return ``x`` where ``c|x|^2 < 1``, else the last point of its format inside the boundary on the same ray."""
     eps = torch.finfo(x.dtype).eps
@@ -169,6 +194,12 @@ class PoincareBall(HyperbolicManifold):
     def _expmap(self, x: Tensor, u: Tensor) -> Tensor:
         return expmap(x, u, self.c)
 
+    def retr(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the exponential map up to third order, in plain arithmetic (see ``retract``)."""
+        dtype = torch.promote_types(x.dtype, u.dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        return self.projx(retract(x.to(wide), u.to(wide), self.c).to(dtype)) if wide != dtype else retract(x, u, self.c)
+
     @full_precision
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the initial velocity of the geodesic from ``x`` to ``y``."""
@@ -183,7 +214,9 @@ class PoincareBall(HyperbolicManifold):
         """Return the centre of the ball."""
         return torch.zeros(self._size(size), dtype=dtype, device=device)
 
-    def random(self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    def random(
+        self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None
+    ) -> Tensor:
         """Return draws of the wrapped normal of unit covariance at the origin."""
         z = torch.randn(self._size(size), generator=generator, dtype=dtype, device=device)
         return self.expmap(torch.zeros_like(z), self.origin_vector(z))

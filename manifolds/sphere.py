@@ -164,7 +164,9 @@ class Sphere(EmbeddedManifold, HomogeneousManifold):
         x[..., 0] = 1
         return x
 
-    def random(self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    def random(
+        self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None
+    ) -> Tensor:
         """Return uniformly distributed points."""
         return self.projx(torch.randn(self._size(size), generator=generator, dtype=dtype, device=device))
 

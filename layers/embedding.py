@@ -1,0 +1,53 @@
+"""A table of points."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from isometry.manifolds import HomogeneousManifold, ShapeError, register_manifold
+
+
+class Embedding(nn.Embedding):
+    r"""A lookup table whose rows are points of a manifold: ``index -> weight[index]``.
+
+    Rows start near the origin, at ``exp_o(u)`` with the coordinates of ``u`` in an orthonormal frame uniform in
+    (-init_scale, init_scale). It is an ``nn.Embedding``, the only module whose sparse gradients DDP accepts.
+
+    Args:
+        num_embeddings: Number of rows.
+        manifold: Where the rows lie; its points are vectors.
+        init_scale: Half-width of the initial coordinates.
+        sparse: Give sparse gradients, so that an optimizer touches only the rows of a batch.
+        dtype: Of the table.
+        device: Of the table.
+
+    Source: the initialisation is that of Nickel & Kiela 2017, section 3.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        manifold: HomogeneousManifold,
+        *,
+        init_scale: float = 1e-3,
+        sparse: bool = True,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if manifold.ndim != 1:
+            raise ShapeError(
+                f"Embedding: expected a manifold of vectors, but {manifold!r} has points {manifold.point_shape}."
+            )
+        coordinates = torch.empty(num_embeddings, manifold.dim, dtype=dtype, device=device).uniform_(
+            -init_scale, init_scale
+        )
+        u = manifold.origin_vector(coordinates)
+        with torch.no_grad():
+            points = manifold.expmap(manifold.origin(*u.shape, dtype=u.dtype, device=u.device), u)
+        super().__init__(*points.shape, _weight=points, sparse=sparse)
+        self.manifold = manifold
+        register_manifold(self, "weight", manifold)
+
+    def forward(self, index: Int[Tensor, "*b"]) -> Float[Tensor, "*b n"]:
+        """Return the rows at ``index``."""
+        return super().forward(index)
