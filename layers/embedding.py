@@ -44,7 +44,7 @@ class Embedding(nn.Embedding):
         u = manifold.origin_vector(coordinates)
         with torch.no_grad():
             points = manifold.expmap(manifold.origin(*u.shape, dtype=u.dtype, device=u.device), u)
-        super().__init__(*points.shape, _weight=points, sparse=sparse)
+        super().__init__(num_embeddings, points.shape[-1], _weight=points, sparse=sparse)
         self.manifold = manifold
         register_manifold(self, "weight", manifold)
 

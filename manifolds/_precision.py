@@ -34,6 +34,8 @@ def full_precision(method: F) -> F:
                 return method(self, *cast, **kwargs).to(dtype)
         return method(self, *cast, **kwargs).to(dtype)
 
+    # torch.compile counts recompilations per code object: each method has one of its own.
+    wrapped.__code__ = wrapped.__code__.replace()
     return wrapped  # type: ignore[return-value]
 
 
@@ -62,9 +64,8 @@ def two_product(a: float | Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def one_minus_square(x: Float[Tensor, "*b n"], c: float | Tensor) -> Float[Tensor, "*b 1"]:
     r"""Return ``1 - c |x|^2``, in float64 to full relative accuracy up to the last float below the boundary.
 
-    float64: each coordinate, scaled by a power of two into [-1, 1], is cut at fixed binary places, ``x = x1 + x2 + x3 +
-        rest``.
-    All partial sums of ``x1^2``, ``x1 x2`` and ``x2^2 + 2 x1 x3`` then lie on grids that the format holds exactly, in
+    float64: each coordinate, scaled by a power of two into [-1, 1], is cut at fixed binary places into ``x1 + x2 + x3``
+    and a rest. All partial sums of ``x1^2``, ``x1 x2`` and ``x2^2 + 2 x1 x3`` then lie on grids that the format holds exactly, in
     any order of summation, for up to 64 coordinates, and the remaining terms are too small for their rounding to
     matter. Derivatives are those of the plain formula, which needs no such care.
 

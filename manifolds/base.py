@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import geoopt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from isometry.manifolds._precision import full_precision
 from isometry.manifolds._smooth import safe_sqrt
 from isometry.manifolds.errors import OffManifoldError, ShapeError
 from isometry.manifolds.frechet import frechet_mean
@@ -26,7 +27,7 @@ class Manifold(geoopt.manifolds.Manifold):
 
     name: ClassVar[str]
     reversible = True
-    parallel: ClassVar[bool] = True
+    parallel: bool = True
     """Whether ``transp`` is the parallel transport along the geodesic (else a vector transport)."""
 
     # --- facts ------------------------------------------------------------------------------------------------
@@ -46,7 +47,7 @@ class Manifold(geoopt.manifolds.Manifold):
         """The trailing dimensions of a point."""
 
     @property
-    def ndim(self) -> int:  # type: ignore[override]
+    def ndim(self) -> int:
         """The number of trailing dimensions of a point."""
         return len(self.point_shape)
 
@@ -65,6 +66,24 @@ class Manifold(geoopt.manifolds.Manifold):
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Return the dtype in which geometry on points of ``dtype`` is computed: float32 at least."""
         return torch.promote_types(dtype, torch.float32)
+
+    def supports(self, capability: type) -> bool:
+        """Return whether the members of a capability class work here.
+
+        A product or a wrapper has the members of all capability classes; they work where those of its parts do.
+        """
+        return isinstance(self, capability)
+
+    # --- curvature that training may change -------------------------------------------------------------------
+
+    @property
+    def c(self) -> Any:
+        """The curvature, in the form that ``rescale`` takes; None where nothing can change it."""
+        return None
+
+    def rescale(self, x: Tensor, c_old: Any) -> Tensor:
+        """Return ``x``, points from when ``c`` was ``c_old``, moved to the present curvature."""
+        return x
 
     # --- geometry ---------------------------------------------------------------------------------------------
 
@@ -119,14 +138,17 @@ class Manifold(geoopt.manifolds.Manifold):
         """Return a retraction of second order; the exponential map unless a class has a cheaper one."""
         return self.expmap(x, u)
 
+    @full_precision
     def norm(self, x: Tensor, u: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return ``|u|_x``, with gradient 0 at ``u = 0``."""
         return safe_sqrt(self.inner(x, u, keepdim=keepdim))
 
+    @full_precision
     def dist2(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return the squared distance, smooth at ``x = y``."""
         return self.inner(x, self.logmap(x, y), keepdim=keepdim)
 
+    @full_precision
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return the geodesic distance: 0 with gradient 0 at ``x = y``."""
         return safe_sqrt(self.dist2(x, y, keepdim=keepdim))
@@ -269,7 +291,7 @@ def _plain(value: Any) -> Any:
         return value.spec
     if isinstance(value, Tensor):
         return value.tolist() if value.numel() > 1 else value.item()
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | nn.ModuleList):
         return [_plain(v) for v in value]
     return value
 

@@ -17,6 +17,8 @@ from isometry.trainers._fused_ranking import FusedRankingStep
 from isometry.trainers.losses import RankingLoss
 from isometry.trainers.optim import RiemannianSGD
 
+_FUSED_UPDATES_PER_BATCH = 8  # so that Lightning's cost per batch, as large as the step itself, is shared
+
 
 class GraphEmbedding(pl.LightningModule):
     r"""Embed a graph's nodes so that a loss on distances is small.
@@ -55,6 +57,7 @@ class GraphEmbedding(pl.LightningModule):
         self.burn_in_epochs = burn_in_epochs
         self.burn_in_factor = burn_in_factor
         self.fused = fused
+        self.updates_per_batch = 1
         self._optimizer = optimizer
         self._fused_step: FusedRankingStep | None = None
         self._loss_total = torch.zeros(())
@@ -66,6 +69,7 @@ class GraphEmbedding(pl.LightningModule):
         schedule = LambdaLR(optimizer, lambda epoch: self.burn_in_factor if epoch < self.burn_in_epochs else 1.0)
         self._fused_step = self._build_fused_step(optimizer)
         self.automatic_optimization = self._fused_step is None
+        self.updates_per_batch = 1 if self._fused_step is None else _FUSED_UPDATES_PER_BATCH
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _build_fused_step(self, optimizer: Optimizer) -> FusedRankingStep | None:
@@ -92,12 +96,16 @@ class GraphEmbedding(pl.LightningModule):
             index, *target = batch if isinstance(batch, tuple | list) else (batch,)
             loss = self.loss(self.model(index), *target)
         else:
-            optimizer = self.optimizers()
-            rate = optimizer.param_groups[0]["lr"]
-            loss = optimizer.step(closure=lambda: self._fused_step(batch, rate))
+            loss = self.optimizers().step(closure=lambda: self._fused_updates(batch))
         self._loss_total = self._loss_total + loss.detach()
         self._loss_steps += 1
         return loss
+
+    def _fused_updates(self, batch: Tensor) -> Tensor:
+        """Step through consecutive mini-batches ``[updates, b, m]``; return their mean loss."""
+        rate = self.optimizers().param_groups[0]["lr"]
+        losses = [self._fused_step(index, rate) for index in batch.view(-1, *batch.shape[-2:])]
+        return torch.stack(losses).mean()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss; step the schedule where Lightning does not."""
