@@ -77,7 +77,7 @@ def one_minus_square(x: Float[Tensor, "*b n"], c: float | Tensor) -> Float[Tenso
         return plain.clamp_min(torch.finfo(x.dtype).eps / 2)
     with torch.no_grad():
         scale, k = _normalised(c)
-        z = x.detach() if scale == 1 else x / scale
+        z = x.detach() if isinstance(scale, float) and scale == 1 else x / scale
         x1 = _cut(z, 24)
         rest = z - x1
         x2 = _cut(rest, 48)

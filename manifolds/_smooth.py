@@ -37,7 +37,7 @@ def with_value(value: Tensor, path: Tensor) -> Tensor:
 
 def safe_sqrt(s: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     """Return ``sqrt(s)`` with derivative 0, the symmetric subgradient of a norm, where ``s <= 0``."""
-    positive = s > 0
+    positive = ~(s <= 0)  # NaN stays NaN
     return torch.where(positive, torch.where(positive, s, 1).sqrt(), 0)
 
 
@@ -126,4 +126,5 @@ def log_sinhc_sqrt(s: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     small = s < 1
     root = torch.where(small, 1, s).sqrt()
     above = root + torch.log1p(-(-2 * root).exp()) - (2 * root).log()
-    return torch.where(small, _series(torch.where(small, s, 0), _SINHC).log(), above)
+    t = torch.where(small, s, 0)
+    return torch.where(small, (t * _series(t, _SINHC[1:])).log1p(), above)

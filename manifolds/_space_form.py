@@ -45,7 +45,10 @@ class HyperbolicManifold(HomogeneousManifold):
     @property
     def c(self) -> float | Tensor:
         """The curvature parameter: a float, or a tensor of shape (1,) where it is learnable."""
-        return self._c if self.log_c is None else self.log_c.exp()
+        if self.log_c is None:
+            return self._c
+        # In the format that the geometry is computed in, so that every use of c, such as sqrt(c), is exact there.
+        return (self.log_c.double() if self.upcast else self.log_c).exp()
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Return float64 with ``upcast``, else float32 at least."""
@@ -63,4 +66,4 @@ class HyperbolicManifold(HomogeneousManifold):
 
     def rescale(self, x: Tensor, c_old: float | Tensor) -> Tensor:
         """Return ``x`` moved from curvature ``-c_old`` to the present one, fixed in unit-curvature coordinates."""
-        return x * (c_old / self.c) ** 0.5
+        return self.projx((x * (c_old / self.c) ** 0.5).to(x.dtype))  # rounding may cross the ball's boundary

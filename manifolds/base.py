@@ -272,8 +272,7 @@ class Manifold(geoopt.manifolds.Manifold):
     def __eq__(self, other: object) -> bool:
         if self is other or not isinstance(other, Manifold) or type(self) is not type(other):
             return self is other
-        has_parameters = any(True for m in (self, other) for _ in m.parameters())
-        return not has_parameters and self.spec == other.spec
+        return not (_holds_parameters(self) or _holds_parameters(other)) and self.spec == other.spec
 
     def __hash__(self) -> int:
         return hash(type(self))
@@ -284,6 +283,12 @@ class Manifold(geoopt.manifolds.Manifold):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def _holds_parameters(module: nn.Module) -> bool:
+    """Return whether there are parameters below ``module``; ``parameters()`` would compare modules, and so call us."""
+    own = any(p is not None for p in module._parameters.values())
+    return own or any(_holds_parameters(child) for child in module._modules.values() if child is not None)
 
 
 def _plain(value: Any) -> Any:

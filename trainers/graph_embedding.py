@@ -1,6 +1,6 @@
 """Train the embedding of a graph or hierarchy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -31,7 +31,7 @@ class GraphEmbedding(pl.LightningModule):
         model: The embedding.
         loss: Maps distances (and a target, if the batch has one) to a scalar.
         optimizer: Builds the optimizer from the module, such as ``functools.partial(RiemannianSGD, lr=1.0)``.
-        metrics: Metrics whose ``update(nodes, distances)`` takes row chunks of the distance matrix.
+        metrics: Metrics that take rows of the distance matrix and compute a dictionary, such as ``Reconstruction``.
         burn_in_epochs: So many first epochs run at ``burn_in_factor`` times the rate, which settles the angles.
         burn_in_factor: See above.
         fused: Use the closed form of the step where there is one (a ``PoincareBall`` of fixed curvature,
@@ -45,7 +45,7 @@ class GraphEmbedding(pl.LightningModule):
         model: NodeEmbedding,
         loss: nn.Module,
         optimizer: Callable[[nn.Module], Optimizer],
-        metrics: Mapping[str, Metric] | None = None,
+        metrics: Sequence[Metric] = (),
         burn_in_epochs: int = 20,
         burn_in_factor: float = 0.01,
         fused: bool = True,
@@ -53,7 +53,7 @@ class GraphEmbedding(pl.LightningModule):
         super().__init__()
         self.model = model
         self.loss = loss
-        self.metrics = nn.ModuleDict(dict(metrics or {}))
+        self.metrics = nn.ModuleList(metrics)
         self.burn_in_epochs = burn_in_epochs
         self.burn_in_factor = burn_in_factor
         self.fused = fused
@@ -62,6 +62,15 @@ class GraphEmbedding(pl.LightningModule):
         self._fused_step: FusedRankingStep | None = None
         self._loss_total = torch.zeros(())
         self._loss_steps = 0
+
+    def setup(self, stage: str) -> None:
+        """Refuse data of another size, before it is trained on."""
+        data, nodes = getattr(self.trainer, "datamodule", None), self.model.nodes.num_embeddings
+        if getattr(data, "num_nodes", nodes) != nodes:
+            raise ValueError(
+                f"GraphEmbedding: the model has {nodes} nodes, but the data {data.num_nodes}; build the model with "
+                f"num_nodes={data.num_nodes}."
+            )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer, its burn-in schedule and, where it applies, the fused step."""
@@ -116,17 +125,16 @@ class GraphEmbedding(pl.LightningModule):
             self.lr_schedulers().step()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Add the rows of some nodes to the metrics."""
+        """Give the rows of some nodes to the metrics."""
         distances = self.model.distances_from(batch)
-        for metric in self.metrics.values():
+        for metric in self.metrics:
             metric.update(batch, distances)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics, each value of a metric under its own name."""
-        for name, metric in self.metrics.items():
-            value = metric.compute()
-            values = value if isinstance(value, Mapping) else {name: value}
-            self.log_dict({f"val/{key}": v for key, v in values.items()}, prog_bar=True)
+        """Log what the metrics compute."""
+        for metric in self.metrics:
+            values = metric.compute()
+            self.log_dict({f"val/{name}": value.float() for name, value in values.items()}, prog_bar=True)
             metric.reset()
 
     test_step = validation_step

@@ -1,0 +1,24 @@
+"""Bases of tangent spaces."""
+
+import torch
+from torch import Tensor
+
+from isometry.manifolds.base import Manifold
+from isometry.manifolds.testing.case import Case
+
+
+def gram_matrix(manifold: Manifold, x: Tensor, vectors: Tensor) -> Tensor:
+    """Return the inner products ``[b, k, k]`` of k tangent vectors ``[b, k, *point_shape]`` at each ``x``."""
+    return manifold.inner(x.unsqueeze(1).unsqueeze(1), vectors.unsqueeze(1), vectors.unsqueeze(2))
+
+
+def basis(case: Case, x: Tensor) -> Tensor:
+    """Return ``dim`` random unit tangent vectors ``[b, dim, *point_shape]`` at each ``x``."""
+    return torch.stack([case.tangents(x, seed=seed) for seed in range(case.manifold.dim)], 1)
+
+
+def orthonormal(case: Case, x: Tensor) -> Tensor:
+    """Return an orthonormal frame ``[b, dim, *point_shape]`` of the tangent space at each ``x`` (Cholesky's)."""
+    vectors = basis(case, x)
+    lower = torch.linalg.cholesky(gram_matrix(case.manifold, x, vectors).detach())
+    return torch.linalg.solve_triangular(lower, vectors.flatten(2), upper=False).reshape_as(vectors)

@@ -1,0 +1,6 @@
+"""Metrics of embeddings, for torchmetrics and Lightning."""
+
+from isometry.trainers.metrics.distortion import Distortion
+from isometry.trainers.metrics.reconstruction import Reconstruction
+
+__all__ = ["Distortion", "Reconstruction"]
