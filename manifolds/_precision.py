@@ -24,19 +24,25 @@ def full_precision(method: F) -> F:
 
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-        tensors = [a for a in args if isinstance(a, Tensor)]
+        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         dtype = functools.reduce(torch.promote_types, (a.dtype for a in tensors))
         compute = self.compute_dtype(dtype)
-        cast = [a.to(compute) if isinstance(a, Tensor) else a for a in args]
+        args = tuple(a.to(compute) if isinstance(a, Tensor) else a for a in args)
+        kwargs = {k: a.to(compute) if isinstance(a, Tensor) else a for k, a in kwargs.items()}
         device = tensors[0].device.type
         if torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
-                return method(self, *cast, **kwargs).to(dtype)
-        return method(self, *cast, **kwargs).to(dtype)
+                return method(self, *args, **kwargs).to(dtype)
+        return method(self, *args, **kwargs).to(dtype)
 
     # torch.compile counts recompilations per code object: each method has one of its own.
-    wrapped.__code__ = wrapped.__code__.replace()
+    wrapped.__code__ = wrapped.__code__.replace()  # type: ignore[attr-defined]
     return wrapped  # type: ignore[return-value]
+
+
+def captured() -> bool:
+    """Return whether a graph is being captured (compile, vmap, torch.func): there are no values to look at then."""
+    return torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None
 
 
 def _cut(x: Tensor, bits: int) -> Tensor:
@@ -47,13 +53,14 @@ def _cut(x: Tensor, bits: int) -> Tensor:
 
 def _split(a: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
     """Return the high and low halves of the significand (Veltkamp's splitting)."""
-    t = a * (2.0**27 + 1)
+    narrow = isinstance(a, Tensor) and a.dtype == torch.float32
+    t = a * (2.0**12 + 1 if narrow else 2.0**27 + 1)
     high = t - (t - a)
     return high, a - high
 
 
 def two_product(a: float | Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``p = fl(a b)`` and its rounding error ``e`` in float64: ``a b = p + e`` exactly (Dekker 1971)."""
+    """Return ``p = fl(a b)`` and its rounding error ``e``: ``a b = p + e`` exactly (Dekker 1971)."""
     p = a * b
     if isinstance(a, float) and a == 1.0:
         return p, torch.zeros_like(p)

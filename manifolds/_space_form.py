@@ -61,6 +61,7 @@ class HyperbolicManifold(HomogeneousManifold):
     def with_dim(self, dim: int) -> Self:
         """Return the same geometry in another dimension; a learnable curvature is shared."""
         other = copy.copy(self)
+        other._parameters = dict(self._parameters)  # the parameter is shared, the record of it is not
         other._dim = dim
         return other
 

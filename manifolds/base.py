@@ -295,7 +295,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Manifold):
         return value.spec
     if isinstance(value, Tensor):
-        return value.tolist() if value.numel() > 1 else value.item()
+        return None if value.is_meta else value.tolist() if value.numel() > 1 else value.item()
     if isinstance(value, tuple | list | nn.ModuleList):
         return [_plain(v) for v in value]
     return value

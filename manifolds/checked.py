@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from isometry.manifolds._precision import captured
 from isometry.manifolds._wrapper import Wrapper, standing_for
 from isometry.manifolds.base import HeatKernelManifold, HomogeneousManifold, Manifold
 from isometry.manifolds.errors import OffManifoldError, ShapeError
@@ -32,8 +33,7 @@ def checked(method: F, roles: str) -> F:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         name = method.__name__
         result = functools.partial(getattr(self.manifold, name), *args, **kwargs)
-        # There are values to look at only outside of compilation, vmap and the other transformations.
-        if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+        if captured():
             return result()
         given = signature.bind(self, *args, **kwargs).arguments
         inputs = [(role, key, given[key]) for role, key in zip(takes, names, strict=False) if key in given]

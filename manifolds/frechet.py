@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from isometry.manifolds._precision import captured
+
 if TYPE_CHECKING:
     from isometry.manifolds.base import Manifold
 
@@ -64,9 +66,9 @@ def _karcher(manifold: "Manifold", x: Tensor, w: Tensor) -> Tensor:
     size = manifold.norm(mean, field)
     stop = _KARCHER_TOLERANCE * size
     # The number of steps may depend on the data only where there is data: not while a graph is being captured.
-    captured = torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None
+    adaptive = not captured()
     for _ in range(_KARCHER_STEPS):
-        if not captured and bool((size <= stop).all()):
+        if adaptive and bool((size <= stop).all()):
             break
         trial = manifold.expmap(mean, _like_point(step, manifold) * field)
         trial_field = _field(manifold, trial, x, w)

@@ -54,5 +54,5 @@ def named_manifolds(root: nn.Module) -> dict[str, geoopt.manifolds.Manifold]:
 
 
 def is_marked(parameter: Tensor) -> bool:
-    """Return whether ``parameter`` was registered on a manifold (best effort: conversions of a tensor drop the mark)."""
+    """Return whether ``parameter`` was registered on a manifold; best effort: conversions drop the mark."""
     return hasattr(parameter, MARK)

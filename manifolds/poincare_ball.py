@@ -104,7 +104,7 @@ def mobius_add(x: Float[Tensor, "*#b n"], y: Float[Tensor, "*#b n"], c: Curvatur
 
 
 def retract(x: Float[Tensor, "*#b n"], v: Float[Tensor, "*#b n"], c: Curvature) -> Float[Tensor, "*b n"]:
-    r"""Return ``x + u`` (Moebius) with ``u = v/a / sqrt(1 + c|v|^2/a^2)``, which is ``expmap`` up to third order in ``v``.
+    r"""Return ``x + u`` (Moebius) with ``u = v/a / sqrt(1 + c|v|^2/a^2)``: ``expmap`` up to third order in ``v``.
 
     An optimizer's step: plain arithmetic in the tensors' own format, no transcendental function, and rows that stay
     within ``1 - 4 eps`` of the boundary.
@@ -124,8 +124,9 @@ def project(x: Float[Tensor, "*b n"], c: Curvature) -> Float[Tensor, "*b n"]:
     r"""Return ``x`` where ``c|x|^2 < 1``, else the last point of its format inside the boundary on the same ray."""
     eps = torch.finfo(x.dtype).eps
     wide = x.double()
-    outside = one_minus_square(wide, c) <= 0
-    ray = wide / torch.where(outside, norm(wide, keepdim=True) * c**0.5, 1)
+    outside = ~(one_minus_square(wide, c) > 0)  # also where the square overflows
+    ray = wide / wide.abs().amax(-1, keepdim=True).clamp_min(1)
+    ray = ray / torch.where(outside, norm(ray, keepdim=True) * c**0.5, 1)
     last = (ray * (1 - eps / 2)).to(x.dtype)
     safe = (ray * (1 - (4 + x.shape[-1]) * eps)).to(x.dtype)
     inside = torch.where(one_minus_square(last.double(), c) > 0, last, safe)
@@ -195,10 +196,15 @@ class PoincareBall(HyperbolicManifold):
         return expmap(x, u, self.c)
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return the exponential map up to third order, in plain arithmetic (see ``retract``)."""
+        """Return the exponential map up to third order, in plain arithmetic (see ``retract``).
+
+        A point beyond ``1 - 4 eps`` of the boundary comes back to there, whatever ``u``.
+        """
         dtype = torch.promote_types(x.dtype, u.dtype)
         wide = torch.promote_types(dtype, torch.float32)
-        return self.projx(retract(x.to(wide), u.to(wide), self.c).to(dtype)) if wide != dtype else retract(x, u, self.c)
+        c = self.c.to(wide) if isinstance(self.c, Tensor) else self.c
+        y = retract(x.to(wide), u.to(wide), c)
+        return y if wide == dtype else self.projx(y.to(dtype))
 
     @full_precision
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:

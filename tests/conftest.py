@@ -21,6 +21,8 @@ def _adapted(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
     def decorator(fn: Any = None, **options: Any) -> Any:
         if fn is None:
             return lambda fn: decorator(fn, **options)
+        if torch.compiler.is_compiling():  # a function defined inside one that is being compiled
+            return fn
         if isinstance(fn, type):
             return jaxtyped(fn, **options)
         fn.__annotations__ = {k: v for k, v in fn.__annotations__.items() if v is not Self}

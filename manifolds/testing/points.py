@@ -129,6 +129,7 @@ class PointTests(GeneratedTests):
             assert value.shape == (5, 3)
             assert torch.equal(kept, value.reshape(5, 3, *ones))
         assert m.inner(x, torch.zeros(m.point_shape, dtype=x.dtype)).shape == (5, 1)
+        assert torch.broadcast_shapes(m.component_inner(x, u).shape, u.shape) == u.shape
         for result in (m.expmap(x, u), m.logmap(x, y), m.transp(x, y, v), m.proju(x, u), m.egrad2rgrad(x, u)):
             assert result.shape == (5, 3, *m.point_shape)
         assert m.inner(case.points(), case.tangents(case.points())).shape == ()

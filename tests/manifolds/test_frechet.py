@@ -78,7 +78,7 @@ def textbook_lorentz(z: Tensor, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("manifold", "distances"),
     [(MANIFOLDS[1], textbook_sphere), (MANIFOLDS[2], textbook_ball), (MANIFOLDS[3], textbook_lorentz)],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", None) or repr(value),
 )
 def test_mean_is_the_minimum_that_a_general_optimizer_finds(
     manifold: Manifold, distances: Callable[[Tensor, Tensor], Tensor]
