@@ -2,25 +2,23 @@
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from isometry.trainers.data.epochs import Epochs
 from isometry.trainers.data.graph import Graph
 from isometry.trainers.data.negative_sampling import NegativeSampler
 
 _CHUNK = 8192  # pairs whose negatives are drawn together: large for speed, small for the cache and for a quick resume
 
 
-class EdgeBatches:
+class EdgeBatches(Epochs):
     """Shuffled edges with negatives, ``[batch_size, 2 + K]``: u, v, and K nodes that u is not related to.
 
-    All numbers follow from ``(seed, epoch)`` and the place in the epoch, so an epoch can be taken up anywhere. Under
-    several processes all draw the same batches and each takes its share of the rows: the mean of their losses is the
-    loss of one process.
+    Under several processes all draw the same batches and each takes its share of the rows: the mean of their losses is
+    the loss of one process.
 
     Args:
         graph: The edges.
@@ -28,7 +26,7 @@ class EdgeBatches:
         num_negatives: K.
         updates: If above 1, an item is ``[updates, batch_size, 2 + K]``: so many batches, which are then the same ones.
             An epoch's last item may hold fewer; a short last batch is an item of its own.
-        burn_in_epochs: In so many first epochs, negatives are drawn in proportion to a power of (1 + in-degree).
+        burn_in_epochs: In so many first epochs, negatives are drawn in proportion to a power of the in-degree.
         burn_in_power: That power; after burn-in it is 0.
         drop_last: Leave out the short batch at the end of an epoch.
         seed: Of order and negatives.
@@ -67,78 +65,30 @@ class EdgeBatches:
         self.batch_size = batch_size
         self.updates = updates
         self.burn_in_epochs, self.burn_in_power = burn_in_epochs, burn_in_power
-        self.seed = seed
         self.rank, self.world_size = rank, world_size
         full = len(graph.edges) // batch_size * batch_size
         end = full if drop_last else len(graph.edges) // world_size * world_size
-        self._ends = [*range(updates * batch_size, full, updates * batch_size), *([full] if full else [])]
-        self._ends += [end] if end > full else []
-        self._identity: dict[str, int | float] = {
+        ends = [*range(updates * batch_size, full, updates * batch_size), *([full] if full else [])]
+        identity = {
             "num_nodes": graph.num_nodes,
             "num_edges": len(graph.edges),
             "batch_size": batch_size,
             "num_negatives": num_negatives,
             "burn_in_epochs": burn_in_epochs,
             "burn_in_power": burn_in_power,
-            "seed": seed,
         }
-        self._epoch, self._row = 0, 0
-        self._started = self._resumed = False
+        super().__init__(ends + ([end] if end > full else []), identity, seed)
         self._sampler = lru_cache(maxsize=1)(partial(NegativeSampler, graph, num_negatives))
 
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __iter__(self) -> Iterator[Int[Tensor, "*s b m"]]:
-        if self._row and not self._resumed:  # an epoch was left early
-            self._epoch, self._row = self._epoch + 1, 0
-        self._started, self._resumed = True, False
-        epoch, start = self._epoch, self._row
-        edges = self.graph.edges[torch.randperm(len(self.graph.edges), generator=self._generator(epoch))]
+    def items(self, epoch: int, start: int) -> Iterator[Int[Tensor, "*s b m"]]:
+        """Yield the epoch's items from the one that starts at row ``start``."""
+        edges = self.graph.edges[torch.randperm(len(self.graph.edges), generator=self.generator(epoch))]
         chunk = lru_cache(maxsize=1)(partial(self._chunk, epoch, edges))
-        for end in self._ends[self._item(start) :]:
+        for end in self.ends_after(start):
             numbers = range(start // _CHUNK, -(-end // _CHUNK))
             rows = torch.cat([chunk(i)[max(start - i * _CHUNK, 0) : end - i * _CHUNK] for i in numbers])
-            # The place is noted before the item is given away, as Lightning does not ask again after the last one.
-            self._epoch, self._row = (epoch, end) if end < self._ends[-1] else (epoch + 1, 0)
             yield self._item_of(rows)
             start = end
-
-    @property
-    def sampler(self) -> "EdgeBatches":
-        """Where Lightning looks for ``set_epoch``."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the first epoch. From there, or from a loaded place, epochs are counted here.
-
-        Lightning's count is not followed: after a checkpoint at the end of an epoch it can run ahead of the data.
-        """
-        if not self._started:
-            self._epoch = epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place of the next item, and what the numbers depend on."""
-        return {"epoch": self._epoch, "row": self._row, **self._identity}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved place.
-
-        Raises:
-            ValueError: If the batches were others.
-        """
-        other = {key: state_dict.get(key) for key, value in self._identity.items() if state_dict.get(key) != value}
-        if other:
-            raise ValueError(
-                f"EdgeBatches: the checkpoint is of other batches: it has {other}, but here is "
-                f"{ {key: self._identity[key] for key in other} }; give the same data and settings."
-            )
-        self._epoch, self._row = state_dict["epoch"], state_dict["row"]
-        self._started = self._resumed = True
-
-    def _item(self, row: int) -> int:
-        """Return the number of the item that holds a row."""
-        return sum(end <= row for end in self._ends)
 
     def _item_of(self, rows: Tensor) -> Tensor:
         batch = min(self.batch_size, len(rows))
@@ -149,13 +99,8 @@ class EdgeBatches:
         """Return chunk ``number`` of an epoch's rows."""
         power = self.burn_in_power if epoch < self.burn_in_epochs else 0.0
         pairs = edges[number * _CHUNK : (number + 1) * _CHUNK]
-        negatives = self._sampler(power).sample(pairs[:, 0], self._generator(epoch, 1 + number))
+        negatives = self._sampler(power).sample(pairs[:, 0], self.generator(epoch, 1 + number))
         return torch.cat([pairs, negatives], dim=1)
-
-    def _generator(self, *key: int) -> torch.Generator:
-        """Return a generator for a part of the numbers; torch's own seeding would only use 32 bits, unmixed."""
-        seed = np.random.SeedSequence([self.seed, *key]).generate_state(1)[0]
-        return torch.Generator().manual_seed(int(seed))
 
 
 class NodeBatches:

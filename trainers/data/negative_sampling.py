@@ -16,11 +16,11 @@ _MIX = 0x1E3779B97F4A7C15  # an odd multiplier: Fibonacci hashing
 class NegativeSampler:
     r"""Draws nodes v, independently and with repetition, for which neither ``(u, v)`` is an edge nor ``v = u``.
 
-    .. math:: P(v | u) \propto (1 + \text{number of edges } (\cdot, v))^{power}
+    .. math:: P(v | u) \propto (\text{number of edges } (\cdot, v))^{power}
 
     A first draw is from all nodes. The few that hit a node related to u are drawn again, by inversion of the
     distribution function of the unrelated ones. The law is exact, and nothing is rejected twice, whatever the share of
-    related nodes. For this, weights are whole numbers of tickets, 64 a node on average (a rounding of 1 % or so).
+    related nodes. For this, weights are whole numbers of tickets, 64 a node on average (a rounding of 1 % or so), and a node has at least one.
 
     Args:
         graph: The edges to stay away from.
@@ -37,7 +37,7 @@ class NegativeSampler:
         if num_negatives < 1:
             raise ValueError(f"NegativeSampler: expected num_negatives >= 1, but got {num_negatives}.")
         n = graph.num_nodes
-        tickets = _tickets(1 + graph.edges[:, 1].bincount(minlength=n), power)
+        tickets = _tickets(graph.edges[:, 1].bincount(minlength=n), power)
         self.num_nodes = n
         self.num_negatives = num_negatives
         self._owner = torch.arange(n, dtype=torch.int32).repeat_interleave(tickets)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from isometry.trainers.data import Graph, GraphDataModule, wordnet_mammals
 
+MAMMALS = wordnet_mammals()
+
 
 class Recorder(pl.LightningModule):
     """Learns something that depends on every number of every batch, and keeps the batches."""
@@ -35,7 +37,7 @@ def trainer(folder: Path, **kwargs: object) -> pl.Trainer:
 
 
 def data(**kwargs: object) -> GraphDataModule:
-    return GraphDataModule(**{"batch_size": 1000, "burn_in_epochs": 1, **kwargs})
+    return GraphDataModule(**{"graph": MAMMALS, "batch_size": 1000, "burn_in_epochs": 1, **kwargs})
 
 
 @pytest.mark.parametrize("updates", [1, 4])
@@ -98,6 +100,6 @@ def test_every_node_is_evaluated_or_a_fixed_sample() -> None:
     assert len(sample.unique()) == 100
 
 
-def test_it_embeds_the_mammals_or_a_given_graph() -> None:
-    assert torch.equal(data().graph.edges, wordnet_mammals().edges)
+def test_it_has_as_many_nodes_as_the_graph() -> None:
+    assert data().num_nodes == 1180
     assert data(graph=Graph(torch.tensor([[0, 1], [1, 2]]), 3)).num_nodes == 3

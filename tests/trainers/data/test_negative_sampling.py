@@ -22,7 +22,7 @@ def test_frequencies_are_those_of_the_law(power: float) -> None:
     negatives = NegativeSampler(graph, 1000, power).sample(sources, torch.Generator().manual_seed(0))
     counts = torch.zeros(12, 12).index_put((sources[:, None].expand_as(negatives), negatives), torch.ones(()), True)
 
-    weights = (1 + related.sum(0)).double() ** power
+    weights = related.sum(0).double() ** power
     allowed = weights.masked_fill(related | torch.eye(12, dtype=torch.bool), 0)
     law = allowed / allowed.sum(1, keepdim=True)
     assert counts[law == 0].sum() == 0
