@@ -183,7 +183,9 @@ def main() -> None:
     """Run the race, print it, and write the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of it, printed and not saved")
-    parser.add_argument("--fb-path", type=Path, help="folder with the published code, built; results are saved only with it")
+    parser.add_argument(
+        "--fb-path", type=Path, help="folder with the published code, built; results are saved only with it"
+    )
     parser.add_argument("--nouns", type=Path, help="noun_closure.npz or a folder of WordNet's files: pairs per second")
     args = parser.parse_args()
     torch.set_num_threads(1)

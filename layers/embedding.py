@@ -1,5 +1,7 @@
 """A table of points."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -16,10 +18,14 @@ class Embedding(nn.Embedding):
     Args:
         num_embeddings: Number of rows.
         manifold: Where the rows lie; its points are vectors.
-        init_scale: Half-width of the initial coordinates.
+        init_scale: Half-width of the initial coordinates, at least 0.
         sparse: Give sparse gradients, so that an optimizer touches only the rows of a batch.
         dtype: Of the table.
         device: Of the table.
+
+    Raises:
+        ShapeError: If the manifold's points are no vectors.
+        ValueError: If ``init_scale`` is negative or not finite.
 
     Source: the initialisation is that of Nickel & Kiela 2017, section 3.
     """
@@ -38,6 +44,8 @@ class Embedding(nn.Embedding):
             raise ShapeError(
                 f"Embedding: expected a manifold of vectors, but {manifold!r} has points {manifold.point_shape}."
             )
+        if not 0 <= init_scale < math.inf:
+            raise ValueError(f"Embedding: expected a finite init_scale >= 0, but got {init_scale}.")
         coordinates = torch.empty(num_embeddings, manifold.dim, dtype=dtype, device=device).uniform_(
             -init_scale, init_scale
         )

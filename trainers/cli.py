@@ -12,7 +12,11 @@ def main(args: Sequence[str] | None = None) -> None:
     ``init_args``, as in ``examples/configs``. ``isometry fit --help`` lists the options,
     ``isometry fit --model.help isometry.trainers.GraphEmbedding`` those of a class.
     """
-    LightningCLI(args=list(args) if args is not None else None, save_config_kwargs={"overwrite": True})
+    LightningCLI(
+        auto_configure_optimizers=False,  # a module is given its optimizer
+        save_config_kwargs={"overwrite": True},
+        args=list(args) if args is not None else None,
+    )
 
 
 if __name__ == "__main__":

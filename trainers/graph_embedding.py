@@ -1,7 +1,8 @@
 """Train the embedding of a graph or hierarchy."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +18,7 @@ from isometry.trainers._fused_ranking import FusedRankingStep
 from isometry.trainers.losses import RankingLoss
 from isometry.trainers.optim import RiemannianSGD
 
-_FUSED_UPDATES_PER_BATCH = 8  # so that Lightning's cost per batch, as large as the step itself, is shared
+_FUSED_UPDATES_PER_BATCH = 32  # so that Lightning's cost for a batch, as large as that of some updates, is shared
 
 
 class GraphEmbedding(pl.LightningModule):
@@ -60,17 +61,18 @@ class GraphEmbedding(pl.LightningModule):
         self.updates_per_batch = 1
         self._optimizer = optimizer
         self._fused_step: FusedRankingStep | None = None
-        self._loss_total = torch.zeros(())
-        self._loss_steps = 0
+        self._loss_sum, self._loss_rows = torch.zeros(()), 0
 
     def setup(self, stage: str) -> None:
-        """Refuse data of another size, before it is trained on."""
-        data, nodes = getattr(self.trainer, "datamodule", None), self.model.nodes.num_embeddings
-        if getattr(data, "num_nodes", nodes) != nodes:
+        """Refuse data of another size, and points that are not on the manifold, before anything is trained."""
+        nodes = self.model.nodes.num_embeddings
+        given = getattr(getattr(self.trainer, "datamodule", None), "num_nodes", nodes)
+        if given != nodes:
             raise ValueError(
-                f"GraphEmbedding: the model has {nodes} nodes, but the data {data.num_nodes}; build the model with "
-                f"num_nodes={data.num_nodes}."
+                f"GraphEmbedding: the model has {nodes} nodes, but the data {given}; build the model with "
+                f"num_nodes={given}."
             )
+        self.model.manifold.assert_check_point_on_manifold(self.model.nodes.weight.detach())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer, its burn-in schedule and, where it applies, the fused step."""
@@ -101,41 +103,58 @@ class GraphEmbedding(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch (after having stepped, where the step is fused)."""
+        index, *target = batch if isinstance(batch, tuple | list) else (batch,)
         if self._fused_step is None:
-            index, *target = batch if isinstance(batch, tuple | list) else (batch,)
             loss = self.loss(self.model(index), *target)
         else:
-            loss = self.optimizers().step(closure=lambda: self._fused_updates(batch))
-        self._loss_total = self._loss_total + loss.detach()
-        self._loss_steps += 1
+            loss = cast(Any, self.optimizers()).step(closure=partial(self._fused_updates, self._fused_step, index))
+            if self.trainer.is_last_batch:  # as early as Lightning does where it steps the schedule
+                cast(Any, self.lr_schedulers()).step()
+        rows = index.shape[:-1].numel()
+        self._loss_sum, self._loss_rows = self._loss_sum + rows * loss.detach(), self._loss_rows + rows
         return loss
 
-    def _fused_updates(self, batch: Tensor) -> Tensor:
+    def _fused_updates(self, step: FusedRankingStep, batch: Tensor) -> Tensor:
         """Step through consecutive mini-batches ``[updates, b, m]``; return their mean loss."""
-        rate = self.optimizers().param_groups[0]["lr"]
-        losses = [self._fused_step(index, rate) for index in batch.view(-1, *batch.shape[-2:])]
-        return torch.stack(losses).mean()
+        rate = cast(Any, self.optimizers()).param_groups[0]["lr"]
+        return torch.stack([step(index, rate) for index in batch.view(-1, *batch.shape[-2:])]).mean()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss; step the schedule where Lightning does not."""
-        if self._loss_steps:
-            self.log("train/loss", self._loss_total / self._loss_steps, prog_bar=True, sync_dist=True)
-        self._loss_total, self._loss_steps = torch.zeros_like(self._loss_total), 0
-        if self._fused_step is not None:
-            self.lr_schedulers().step()
+        """Log the epoch's mean loss over all rows."""
+        if self._loss_rows:
+            self.log("train/loss", self._loss_sum / self._loss_rows, prog_bar=True, sync_dist=True)
+        self._loss_sum, self._loss_rows = torch.zeros_like(self._loss_sum), 0
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Give the rows of some nodes to the metrics."""
         distances = self.model.distances_from(batch)
-        for metric in self.metrics:
+        for metric in cast(list[Metric], self.metrics):
             metric.update(batch, distances)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what the metrics compute."""
-        for metric in self.metrics:
+        """Log what the metrics compute, the same on all processes."""
+        stage = "test" if self.trainer.testing else "val"
+        for metric in cast(list[Metric], self.metrics):
             values = metric.compute()
-            self.log_dict({f"val/{name}": value.float() for name, value in values.items()}, prog_bar=True)
+            self.log_dict({f"{stage}/{k}": v.float() for k, v in values.items()}, prog_bar=True, sync_dist=True)
             metric.reset()
 
     test_step = validation_step
     on_test_epoch_end = on_validation_epoch_end
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the loss of the epoch so far, the mean of all processes; the end of an epoch is not run again."""
+        total = self.trainer.strategy.reduce(self._loss_sum.to(self.device, copy=True), reduce_op="mean")
+        over = self.trainer.is_last_batch
+        checkpoint["epoch_loss"] = (torch.zeros_like(total), 0) if over else (total, self._loss_rows)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the epoch's loss; refuse a checkpoint of another number of nodes."""
+        nodes = self.model.nodes.num_embeddings
+        saved = len(checkpoint["state_dict"].get("model.nodes.weight", self.model.nodes.weight))
+        if saved != nodes:
+            raise ValueError(
+                f"GraphEmbedding: the model has {nodes} nodes, but the checkpoint {saved}; build the model with "
+                f"num_nodes={saved}, or give the checkpoint of a run on this graph."
+            )
+        self._loss_sum, self._loss_rows = checkpoint.get("epoch_loss", (self._loss_sum, 0))

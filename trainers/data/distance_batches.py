@@ -11,11 +11,11 @@ from isometry.trainers.data.graph import Graph
 
 
 class DistanceBatches(Epochs):
-    """Shuffled nodes, each with others that a path joins it to: ``(index [batch_size, 1 + m], target [batch_size, m])``.
+    """Shuffled nodes, each with others that a path leads to: ``(index [batch_size, 1 + m], target [batch_size, m])``.
 
     A target is the number of edges between the first node of a row and another, in any direction; the others are drawn
-    uniformly, with repetition. Nodes without an edge are left out. Under several processes all draw the same batches and
-    each takes its share of the rows.
+    uniformly, with repetition. Nodes without an edge are left out. Under several processes all draw the same batches
+    and each takes its share of the rows.
 
     Args:
         graph: The graph.
@@ -35,8 +35,8 @@ class DistanceBatches(Epochs):
         self._nodes = graph.edges.unique()
         if batch_size < 1 or batch_size % world_size or num_others < 1:
             raise ValueError(
-                f"DistanceBatches: expected num_others >= 1 and a batch_size that divides by the {world_size} processes, "
-                f"but got {num_others} and {batch_size}."
+                "DistanceBatches: expected num_others >= 1 and a batch_size that divides by the "
+                f"{world_size} processes, but got {num_others} and {batch_size}."
             )
         if len(self._nodes) < world_size:
             raise ValueError(f"DistanceBatches: expected nodes that edges join, but got {graph}.")

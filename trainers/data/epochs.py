@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class Epochs(ABC):
         seed: Of all numbers.
     """
 
-    def __init__(self, ends: list[int], identity: dict[str, int | float], seed: int) -> None:
+    def __init__(self, ends: list[int], identity: Mapping[str, float], seed: int) -> None:
         self._ends = ends
         self._identity = {**identity, "seed": seed}
         self._seed = seed

@@ -20,7 +20,8 @@ class NegativeSampler:
 
     A first draw is from all nodes. The few that hit a node related to u are drawn again, by inversion of the
     distribution function of the unrelated ones. The law is exact, and nothing is rejected twice, whatever the share of
-    related nodes. For this, weights are whole numbers of tickets, 64 a node on average (a rounding of 1 % or so), and a node has at least one.
+    related nodes. For this, weights are whole numbers of tickets, 64 a node on average (a rounding of 1 % or so), and a
+    node has at least one.
 
     Args:
         graph: The edges to stay away from.

@@ -8,7 +8,7 @@ from isometry.layers import FermiDirac
 
 
 class LinkLoss(nn.Module):
-    r"""Cross-entropy of Fermi-Dirac link probabilities: ``-log P(d_0) - mean_j log(1 - P(d_j))``, averaged over the batch.
+    r"""Cross-entropy of link probabilities, ``-log P(d_0) - mean_j log(1 - P(d_j))``, averaged over the batch.
 
     Column 0 of the distances is a link, the others are sampled non-links.
 

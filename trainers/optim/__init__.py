@@ -1,6 +1,7 @@
 """Optimizers for parameters on Riemannian manifolds."""
 
+from isometry.trainers.optim.clip import clip_riemannian_grad_norm_, riemannian_grad_norm
 from isometry.trainers.optim.radam import RiemannianAdam
 from isometry.trainers.optim.rsgd import RiemannianSGD
 
-__all__ = ["RiemannianAdam", "RiemannianSGD"]
+__all__ = ["RiemannianAdam", "RiemannianSGD", "clip_riemannian_grad_norm_", "riemannian_grad_norm"]

@@ -4,16 +4,28 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
-import geoopt
 import torch
+from geoopt.manifolds import Manifold as AnyManifold
 from torch import Tensor
 
-from isometry.trainers.optim._local import local_geometry
+from isometry.trainers.optim._local_geometry import local_geometry
 
 State = dict[str, Tensor]
 Update = Callable[..., tuple[Tensor, State]]
 
-_PART = 2**17
+_COMPILE: dict[str, Any] = {
+    "fullgraph": True,
+    # Batches share the code, but not each other's recompilations (an argument that torch's stubs lack).
+    "isolate_recompiles": True,
+    # Keep what is one number per point, and intermediate results, in place of computing them again for each use: a
+    # third faster where rows are short. Multiply and add in one instruction.
+    "options": {
+        "realize_opcount_threshold": 4,
+        "realize_reads_threshold": 1,
+        "cpp.enable_floating_point_contract_flag": "fast",
+    },
+}
+_PART = 2**17  # numbers: a part of a table and the intermediate results of its step stay in the cache
 
 
 class Batch:
@@ -21,22 +33,35 @@ class Batch:
 
     The state of several parameters lives in stacked tensors, of which ``optimizer.state[p]`` holds the slices: a
     state dict, a copy or a checkpoint sees ordinary tensors, and a step neither gathers nor scatters them.
+
+    Args:
+        update: Returns the points and the state after a step, from the local geometry, the Euclidean gradient, the
+            state and further arguments.
+        manifold: The manifold of all parameters.
+        params: The parameters.
+        compile: Compile the step.
     """
 
-    def __init__(self, manifold: geoopt.manifolds.Manifold | None, params: list[Tensor], compile: bool) -> None:
+    def __init__(self, update: Update, manifold: AnyManifold | None, params: list[Tensor], compile: bool) -> None:
+        self.update = update
         self.manifold = manifold
         self.params = params
-        self._update, self._update_rows = _update, _update_rows
+        self._step_points, self._step_rows = step_points, step_rows
         if compile:
-            self._update = torch.compile(_update, fullgraph=True, isolate_recompiles=True)
-            self._update_rows = torch.compile(_update_rows, fullgraph=True, isolate_recompiles=True)
+            # The shapes of a batch do not change, unless sparse gradients touch another number of rows.
+            self._step_points = torch.compile(step_points, dynamic=False, **_COMPILE)
+            self._step_rows = torch.compile(step_rows, **_COMPILE)
         self._members: list[Tensor] = []
         self._slices: list[Tensor] = []
+
+    def zero_squares(self, p: Tensor) -> Tensor:
+        """Return a zero for every number that ``square`` gives at the points ``p``."""
+        return torch.zeros_like(local_geometry(self.manifold, p).square(p, p))
 
     def stack_state(self, params: list[Tensor], states: list[State]) -> State:
         """Return the state of ``params`` with a leading dimension over them, in memory that ``states`` share.
 
-        A single parameter has none: its state is returned as it is.
+        A single parameter has no such dimension: its state is returned as it is.
         """
         if len(params) == 1:
             return states[0]
@@ -50,33 +75,38 @@ class Batch:
             self._point_slices = self._points.unbind(0)
         return self._state
 
-    def step(
-        self, update: Update, params: list[Tensor], grads: list[Tensor], state: State, arguments: dict[str, Any]
-    ) -> None:
+    def step(self, params: list[Tensor], grads: list[Tensor], state: State, arguments: dict[str, Any]) -> None:
         """Step ``params`` by their dense gradients, and with them the state that ``stack_state`` returned."""
-        single = len(params) == 1
-        x = params[0].detach() if single else torch.stack(params, out=self._points)
-        g = grads[0] if single else torch.stack(grads)
-        for part in self._parts(x):
-            here, now = _cut(state, part), _cut(arguments, part)
-            y, new = self._update(update, self.manifold, x[part], g[part], here, now)
-            x[part].copy_(y)
-            for name, value in new.items():
-                here[name].copy_(value)
-        if not single:
+        if len(params) == 1:
+            self.advance(self.manifold, params[0].detach(), grads[0], state, arguments)
+        else:
+            points = torch.stack(params, out=self._points)
+            self.advance(self.manifold, points, torch.stack(grads), state, arguments)
             torch._foreach_copy_(params, self._point_slices)
 
-    def step_rows(
-        self, update: Update, p: Tensor, rows: Tensor, g: Tensor, state: State, arguments: dict[str, Any]
+    def advance(
+        self, manifold: AnyManifold | None, x: Tensor, g: Tensor, state: State, arguments: dict[str, Any]
     ) -> None:
+        """Step ``x`` and its state in place, part by part."""
+        parts = self._parts(x)
+        if len(parts) > 1:
+            for part in parts:
+                self.advance(manifold, x[part], g[part], _cut(state, part), _cut(arguments, part))
+            return
+        y, new = self._step_points(self.update, manifold, x, g, state, arguments)
+        x.copy_(y)
+        for name, value in new.items():
+            state[name].copy_(value)
+
+    def step_rows(self, p: Tensor, rows: Tensor, g: Tensor, state: State, arguments: dict[str, Any]) -> None:
         """Step ``rows`` of the table ``p``, and of its state, by their gradients ``g``."""
         for part in self._parts(g):
-            self._update_rows(update, self.manifold, p.detach(), rows[part], g[part], state, arguments)
+            self._step_rows(self.update, self.manifold, p.detach(), rows[part], g[part], state, arguments)
 
     def _parts(self, x: Tensor) -> list[slice]:
-        """Return the slices of the first dimension that are stepped one after the other, each within the cache."""
+        """Return the slices of the first dimension that are stepped one after the other."""
         ndim = 0 if self.manifold is None else self.manifold.ndim
-        if x.numel() <= _PART or x.ndim == ndim:
+        if x.numel() <= _PART or x.ndim == ndim or len(x) == 1:
             return [slice(None)]
         count = -(-x.numel() // _PART)
         size = -(-len(x) // count)
@@ -85,8 +115,6 @@ class Batch:
 
 def _cut(values: dict[str, Any], part: slice) -> dict[str, Any]:
     """Return the dictionary with its tensors, but for numbers, cut to ``part`` of their first dimension."""
-    if part == slice(None):
-        return values
     return {name: v[part] if isinstance(v, Tensor) and v.ndim else v for name, v in values.items()}
 
 
@@ -98,26 +126,29 @@ def _same(a: list[Tensor], b: list[Tensor]) -> bool:
     return len(a) == len(b) and all(map(is_, a, b))
 
 
-def _update(
+def step_points(
     update: Update,
-    manifold: geoopt.manifolds.Manifold,
+    manifold: AnyManifold | None,
     x: Tensor,
     g: Tensor,
     state: State,
     arguments: dict[str, Any],
 ) -> tuple[Tensor, State]:
+    """Return the points ``x`` and what changed in their state after a step."""
+    # Nothing is written in place here: Inductor fails on that in torch 2.13 (pytorch/pytorch#188228).
     return update(local_geometry(manifold, x), g, state, **arguments)
 
 
-def _update_rows(
+def step_rows(
     update: Update,
-    manifold: geoopt.manifolds.Manifold | None,
+    manifold: AnyManifold | None,
     table: Tensor,
     rows: Tensor,
     g: Tensor,
     state: State,
     arguments: dict[str, Any],
 ) -> None:
+    """Step ``rows`` of ``table`` and of its state, in place."""
     picked = {name: t.index_select(0, rows) for name, t in state.items() if name != "step"}
     y, new = update(local_geometry(manifold, table.index_select(0, rows)), g, picked, **arguments)
     table.index_copy_(0, rows, y)

@@ -8,12 +8,13 @@ import geoopt
 import torch
 from geoopt.manifolds import Manifold
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
-from isometry.manifolds import named_manifolds
+from isometry.manifolds import Euclidean, named_manifolds
 from isometry.manifolds.parameters import is_marked
-from isometry.trainers.optim._batch import Batch, State
+from isometry.trainers.optim._batch import Batch, State, Update
 from isometry.trainers.optim._curvature import TrainedCurvature, curvature_gradients, trained_curvatures
-from isometry.trainers.optim._local import LocalGeometry
+from isometry.trainers.optim._sharded import ShardedBatch, is_cut, opened, whole, write
 from isometry.trainers.optim._sparse import touched_rows
 
 Parameters = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -22,12 +23,15 @@ Parameters = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Itera
 class RiemannianOptimizer(torch.optim.Optimizer):
     """An optimizer that knows the manifold of each parameter.
 
-    Manifolds are kept beside ``param_groups``, which hold plain data. Dense gradients of parameters of one group, manifold,
-    shape, dtype and device are stacked and stepped as one tensor; a sparse gradient steps the rows it touches; Euclidean
-    parameters with dense gradients go to torch's own kernel.
+    Manifolds are kept beside ``param_groups``, which hold plain data. Dense gradients of parameters of one group,
+    manifold, shape, dtype and device are stacked and stepped as one tensor; a sparse gradient steps the rows it
+    touches; Euclidean parameters with dense gradients go to torch's own kernel.
 
-    A subclass says what its state is, how it moves points (``update``), and which kernel of torch does the same in flat space.
+    A subclass says what its state is, how it moves points, and which kernel of torch does the same in flat space.
     """
+
+    update: Update
+    """Return the points and what changed in their state, from the local geometry, the gradient and the state."""
 
     def __init__(self, params: Parameters, defaults: dict[str, Any], compile: bool) -> None:
         stabilize = defaults["stabilize"]
@@ -55,7 +59,9 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             module = group["params"]
             group["params"] = list(module.parameters())
             if manifold is not None:
-                raise ValueError("A group of a module's parameters takes their manifolds from the module: drop 'manifold'.")
+                raise ValueError(
+                    "A group of a module's parameters takes their manifolds from the module: drop 'manifold'."
+                )
             for name, found in named_manifolds(module).items():
                 self._manifolds[module.get_parameter(name)] = found
         super().add_param_group(group)
@@ -72,19 +78,21 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         if manifold is not None:
             manifold.assert_check_point(p)
             if not p.is_meta:
-                manifold.assert_check_point_on_manifold(p.detach())
+                points = opened(p.detach(), is_cut(p, manifold.ndim))
+                whole(manifold).assert_check_point_on_manifold(points)
             self._manifolds[p] = manifold
         elif isinstance(p, geoopt.ManifoldParameter):
             self._manifolds[p] = p.manifold
         elif is_marked(p) and p not in self._manifolds:
             raise ValueError(
-                f"{type(self).__name__}: a parameter of shape {tuple(p.shape)} was registered on a manifold, but arrived without it, "
-                "and would take Euclidean steps. Pass the module that owns it, or a group {'params': [...], 'manifold': manifold}."
+                f"{type(self).__name__}: a parameter of shape {tuple(p.shape)} was registered on a manifold, but came "
+                "without it, and would take Euclidean steps. Pass the module that owns it, or a group "
+                "{'params': [...], 'manifold': manifold}."
             )
         if p in self._manifolds and p.dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
-                f"{type(self).__name__}: points of {self._manifolds[p]} need float32 or float64, but a parameter is {p.dtype}. "
-                "Keep the parameters in float32 and use autocast (precision='bf16-mixed' in Lightning)."
+                f"{type(self).__name__}: points of {self._manifolds[p]} need float32 or float64, but a parameter is "
+                f"{p.dtype}. Keep the parameters in float32 and use autocast (precision='bf16-mixed' in Lightning)."
             )
 
     def _reset(self) -> None:
@@ -103,38 +111,37 @@ class RiemannianOptimizer(torch.optim.Optimizer):
                 values["step"] = torch.as_tensor(values["step"], dtype=torch.float32, device=p.device)
 
     def _partition(self, params: list[Tensor]) -> list[Batch]:
-        """Return the parameters that step together; ``None`` stands for Euclidean space and every shape."""
-        batches: dict[Any, list[Tensor]] = {}
+        """Return the parameters that step together; all Euclidean ones do, whatever their shapes."""
+        batches: list[Batch] = []
+        stacks: dict[Any, list[Tensor]] = {}
         for p in params:
             manifold = self._manifolds.get(p)
-            flat = manifold is None or isinstance(manifold, geoopt.Euclidean)
-            key = (None,) if flat else (manifold, p.shape, p.dtype, p.device)
-            batches.setdefault(key, []).append(p)
-        return [Batch(key[0], members, self._compile) for key, members in batches.items()]
+            if manifold is None or isinstance(manifold, Euclidean | geoopt.Euclidean):
+                stacks.setdefault((None,), []).append(p)
+            elif isinstance(p, DTensor):
+                batches.append(ShardedBatch(self.update, manifold, [p], self._compile))
+            else:
+                stacks.setdefault((manifold, p.shape, p.dtype, p.device), []).append(p)
+        return batches + [Batch(self.update, key[0], members, self._compile) for key, members in stacks.items()]
 
     # --- the step -------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def start(self, group: dict[str, Any], manifold: Manifold | None, p: Tensor) -> State:
-        """Return the state of a parameter before its first step."""
+    def start(self, group: dict[str, Any], batch: Batch, p: Tensor) -> State:
+        """Return the state of a parameter of ``batch`` before its first step."""
 
     @abstractmethod
     def arguments(self, group: dict[str, Any], state: State, first: bool) -> dict[str, Any]:
-        """Return what ``update`` takes: constants as Python values, what moves from step to step as tensors if compiled."""
-
-    @staticmethod
-    @abstractmethod
-    def update(
-        local: LocalGeometry, g: Tensor, state: State, **arguments: Any
-    ) -> tuple[Tensor, State]:
-        """Return the points, and what changed in their state, after a step with the Euclidean gradient ``g``."""
+        """Return what ``update`` takes: what moves from step to step as tensors if compiled, constants as numbers."""
 
     @abstractmethod
-    def flat_step(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[State], first: bool) -> None:
+    def flat_step(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[State], first: bool
+    ) -> None:
         """Step Euclidean parameters by torch's own kernel."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; ``closure``, if given, computes the loss and its gradients, and its value is returned."""
         loss = None
         if closure is not None:
@@ -144,15 +151,14 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             self._batches = [self._partition(group["params"]) for group in self.param_groups]
             members = [p for group in self.param_groups for p in group["params"]]
             self._curvatures = trained_curvatures(self._manifolds, members)
-        curvatures = [(manifold, points, manifold.c) for manifold, points, _ in self._curvatures]
         corrected = curvature_gradients(self._curvatures)
+        c_old = [whole(trained.manifold).c for trained in self._curvatures]
         for group, batches in zip(self.param_groups, self._batches, strict=True):
             for batch in batches:
                 self._step_batch(group, batch, corrected)
             self._count(group)
-        for manifold, points, c_old in curvatures:
-            for p in points:
-                p.copy_(manifold.rescale(p, c_old))
+        for trained, c in zip(self._curvatures, c_old, strict=True):
+            trained.follow(c)
         return loss
 
     def _step_batch(self, group: dict[str, Any], batch: Batch, corrected: dict[Tensor, Tensor]) -> None:
@@ -181,12 +187,12 @@ class RiemannianOptimizer(torch.optim.Optimizer):
     ) -> None:
         if first:
             for p, state in zip(params, states, strict=True):
-                state.update(self.start(group, batch.manifold, p))
+                state.update(self.start(group, batch, p))
         if batch.manifold is None:
             self.flat_step(group, params, grads, states, first)
         else:
             state = batch.stack_state(params, states)
-            batch.step(self.update, params, grads, state, self.arguments(group, state, first))
+            batch.step(params, grads, state, self.arguments(group, state, first))
 
     def _step_rows(self, group: dict[str, Any], batch: Batch, p: Tensor, grad: Tensor) -> None:
         ndim = 0 if batch.manifold is None else batch.manifold.ndim
@@ -198,9 +204,9 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             )
         state = self.state[p]
         if not state:
-            state.update(self.start(group, batch.manifold, p))
+            state.update(self.start(group, batch, p))
         rows, g = touched_rows(grad)
-        batch.step_rows(self.update, p, rows, g, state, self.arguments(group, state, first=False))
+        batch.step_rows(p, rows, g, state, self.arguments(group, state, first=False))
 
     def learning_rate(self, group: dict[str, Any]) -> Any:
         """Return the learning rate, as a tensor where a graph would be compiled anew for every number."""
@@ -226,7 +232,8 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             manifold = self._manifolds.get(p)
             if manifold is None:
                 continue
-            p.copy_(manifold.projx(p))
-            for name in ("exp_avg", "momentum_buffer"):
-                if name in self.state.get(p, {}):
-                    self.state[p][name].copy_(manifold.proju(p, self.state[p][name]))
+            manifold, cut = whole(manifold), is_cut(p, manifold.ndim)
+            write(p, manifold.projx(opened(p, cut)), cut)
+            for name in {"exp_avg", "momentum_buffer"} & self.state.get(p, {}).keys():
+                moment = self.state[p][name]
+                write(moment, manifold.proju(opened(p, cut), opened(moment, cut)), cut)

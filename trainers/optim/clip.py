@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from isometry.manifolds import named_manifolds
-from isometry.trainers.optim._local import local_geometry
+from isometry.trainers.optim._local_geometry import local_geometry
+from isometry.trainers.optim._sharded import is_cut, opened, total, whole
 from isometry.trainers.optim._sparse import touched_rows
 
 
@@ -14,30 +15,30 @@ from isometry.trainers.optim._sparse import touched_rows
 def riemannian_grad_norm(module: nn.Module) -> Tensor:
     r"""Return ``sqrt(sum_p |grad p|_p^2)``, the norm of the gradient on the product of the manifolds of all parameters.
 
-    The Euclidean norm of a gradient depends on the coordinates: at radius .999 in the Poincare ball it is a thousand times
-    the Riemannian norm, so that clipping by it freezes the points near the boundary.
+    The Euclidean norm of a gradient depends on the coordinates: at radius .999 in the Poincare ball it is a thousand
+    times the Riemannian norm, so that clipping by it freezes the points near the boundary.
 
     Args:
-        module: Its registered parameters (and geoopt's ManifoldParameters) are measured on their manifolds, the others in
-            Euclidean space. Parameters without gradients are left out.
+        module: Its registered parameters (and geoopt's ManifoldParameters) are measured on their manifolds, the others
+            in Euclidean space. Parameters without gradients are left out.
     """
     manifolds = {module.get_parameter(name): manifold for name, manifold in named_manifolds(module).items()}
-    squares = [_square(p, manifolds.get(p)) for p in module.parameters() if p.grad is not None]
+    squares = [_square(p.detach(), p.grad, manifolds.get(p)) for p in module.parameters() if p.grad is not None]
     if not squares:
         return torch.zeros(())
     return torch.stack([s.to(squares[0].device) for s in squares]).sum().sqrt()
 
 
-def _square(p: Tensor, manifold: Any) -> Tensor:
-    """Return ``|grad p|_p^2``, summed over points."""
-    x, g = p.detach(), p.grad
+def _square(x: Tensor, g: Tensor, manifold: Any) -> Tensor:
+    """Return ``|grad x|_x^2``, summed over points."""
+    cut = manifold is not None and is_cut(x, manifold.ndim)
+    points, gradients = opened(x, cut), opened(g, cut)
     if g.is_sparse:
-        rows, g = touched_rows(g)
-        x = x.index_select(0, rows)
-    local = local_geometry(manifold, x)
-    r = local.gradient(g)
-    # df(grad f) = |grad f|^2 on every manifold, whatever its components are
-    return (g * r).sum().clamp_min(0)
+        rows, gradients = touched_rows(g)
+        points = x.index_select(0, rows)
+    # df(grad f) = |grad f|^2 on every manifold
+    local = local_geometry(None if manifold is None else whole(manifold), points)
+    return total((gradients * local.gradient(gradients)).sum().clamp_min(0), x, cut)
 
 
 @torch.no_grad()
@@ -61,5 +62,5 @@ def clip_riemannian_grad_norm_(module: nn.Module, max_norm: float, error_if_nonf
     scale = (max_norm / (norm + 1e-6)).clamp(max=1)
     for p in module.parameters():
         if p.grad is not None:
-            p.grad.mul_(scale.to(p.grad.device))
+            opened(p.grad, cut=False).mul_(scale.to(p.grad.device))
     return norm

@@ -4,30 +4,30 @@ import math
 from typing import Any
 
 import torch
-from geoopt.manifolds import Manifold
 from torch import Tensor
 from torch.optim.adam import adam
 
-from isometry.trainers.optim._batch import State
-from isometry.trainers.optim._local import LocalGeometry, local_geometry
+from isometry.trainers.optim._batch import Batch, State
+from isometry.trainers.optim._local import LocalGeometry
 from isometry.trainers.optim._riemannian import Parameters, RiemannianOptimizer
 
 
 class RiemannianAdam(RiemannianOptimizer):
     r"""Adam and AMSGrad on Riemannian manifolds, with geoopt's arguments; on Euclidean parameters, torch's Adam.
 
-    With the Riemannian gradient ``r`` at the point ``x``, the moments ``m`` (a tangent vector) and ``v`` (one number per point)::
+    With the Riemannian gradient ``r`` at the point ``x``, the moments ``m`` (a tangent vector) and ``v`` (a number)::
 
         m = beta1 m + (1 - beta1) r            v = beta2 v + (1 - beta2) |r|_x^2
         u = -lr m/(1 - beta1^t) / (sqrt(v/(1 - beta2^t)) + eps)
         x' = retr_x(u)                         m' = m transported to x'
 
-    Gradients are never changed. With a sparse gradient the step is lazy, as torch's SparseAdam: rows without entries keep
-    their moments, which do not decay.
+    Gradients are never changed; a NaN in the gradient of a point makes that point NaN, and no other. With a sparse
+    gradient the step is lazy, as torch's SparseAdam: rows without entries keep their moments, which do not decay.
 
     Args:
-        params: A module (its registered manifolds and geoopt's ManifoldParameters are found, everything else is Euclidean), an
-            iterable of parameters, or groups ``{"params": [...], "manifold": m, ...}``.
+        params: A module (its registered manifolds and geoopt's ManifoldParameters are found, everything else is
+            Euclidean), an iterable of parameters, or groups ``{"params": [...], "manifold": m, ...}``. Pass a learnable
+            curvature to the optimizer of its points, which then follow it.
         lr: Learning rate, a number or a tensor.
         betas: Decay rates of the moments, in [0, 1).
         eps: Added to the root of the second moment.
@@ -55,13 +55,13 @@ class RiemannianAdam(RiemannianOptimizer):
         decoupled_weight_decay: bool = False,
         compile: bool = False,
     ) -> None:
-        if not 0 <= lr:
+        if not lr >= 0:
             raise ValueError(f"RiemannianAdam: expected lr >= 0, but got {lr}.")
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"RiemannianAdam: expected betas in [0, 1), but got {betas}.")
-        if not 0 <= eps:
+        if not eps >= 0:
             raise ValueError(f"RiemannianAdam: expected eps >= 0, but got {eps}.")
-        if not 0 <= weight_decay:
+        if not weight_decay >= 0:
             raise ValueError(f"RiemannianAdam: expected weight_decay >= 0, but got {weight_decay}.")
         defaults = {
             "lr": lr,
@@ -75,35 +75,33 @@ class RiemannianAdam(RiemannianOptimizer):
         }
         super().__init__(params, defaults, compile)
 
-    def start(self, group: dict[str, Any], manifold: Manifold | None, p: Tensor) -> State:
+    def start(self, group: dict[str, Any], batch: Batch, p: Tensor) -> State:
         """Return zero moments, the second with the shape of ``|r|^2``."""
-        square = torch.zeros_like(local_geometry(manifold, p).square(p, p))
-        state = {
+        names = ("exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg_sq",)
+        return {
             "step": torch.zeros((), dtype=torch.float32, device=p.device),
             "exp_avg": torch.zeros_like(p),
-            "exp_avg_sq": square,
+            **{name: batch.zero_squares(p) for name in names},
         }
-        if group["amsgrad"]:
-            state["max_exp_avg_sq"] = square.clone()
-        return state
 
     def arguments(self, group: dict[str, Any], state: State, first: bool) -> dict[str, Any]:
-        """Count the step; return ``-lr root/(1 - beta1^t)`` and ``eps root``, ``root = sqrt(1 - beta2^t)``, and the constants.
+        """Count the step; return ``-lr root/(1 - beta1^t)`` and ``eps root``, ``root^2 = 1 - beta2^t``, and constants.
 
         The powers are taken here because the compiled update would take them anew for every row.
         """
         lr, moment = self.learning_rate(group), state["exp_avg"]
-        step = state["step"].add_(1).to(moment.dtype)
-        step = step.reshape(step.shape + (1,) * (moment.ndim - 1) * step.ndim)  # one per parameter
+        count = state["step"].add_(1)
+        step: Any = count.to(moment.dtype).reshape(count.shape + (1,) * (moment.ndim - 1) * count.ndim)
+        exact: Any = torch
+        if count.device.type == "cpu" and len(steps := set(count.reshape(-1).tolist())) == 1:
+            step, exact = steps.pop(), math  # mostly all parameters have taken as many steps
         log_beta1, log_beta2 = (math.log(beta) if beta else -math.inf for beta in group["betas"])
-        root = torch.expm1(log_beta2 * step).neg_().sqrt_()
+        root = exact.sqrt(-exact.expm1(log_beta2 * step))
+        moving = {"rate": lr * root / exact.expm1(log_beta1 * step), "eps": group["eps"] * root, "lr": lr}
+        if self._compile:
+            moving = {name: torch.as_tensor(value, dtype=moment.dtype) for name, value in moving.items()}
         names = ("betas", "weight_decay", "decoupled_weight_decay", "amsgrad", "maximize")
-        return {
-            "rate": (lr * root / torch.expm1(log_beta1 * step)).to(moment.dtype),
-            "eps": group["eps"] * root,
-            "lr": lr,
-            **{name: group[name] for name in names},
-        }
+        return {**moving, **{name: group[name] for name in names}}
 
     @staticmethod
     def update(
@@ -111,8 +109,8 @@ class RiemannianAdam(RiemannianOptimizer):
         g: Tensor,
         state: State,
         *,
-        rate: Tensor,
-        eps: Tensor,
+        rate: float | Tensor,
+        eps: float | Tensor,
         lr: float | Tensor,
         betas: tuple[float, float],
         weight_decay: float,

@@ -3,30 +3,31 @@
 from typing import Any
 
 import torch
-from geoopt.manifolds import Manifold
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim.sgd import sgd
 
-from isometry.trainers.optim._batch import State
+from isometry.trainers.optim._batch import Batch, State
 from isometry.trainers.optim._local import LocalGeometry
 from isometry.trainers.optim._riemannian import Parameters, RiemannianOptimizer
 
 
 class RiemannianSGD(RiemannianOptimizer):
-    r"""Stochastic gradient descent on Riemannian manifolds, with geoopt's arguments; on Euclidean parameters, torch's SGD.
+    r"""Stochastic gradient descent on manifolds, with geoopt's arguments; on Euclidean parameters, torch's SGD.
 
-    With the Riemannian gradient ``r`` at the point ``x`` and the momentum ``b``, a tangent vector which starts as ``r``::
+    With the Riemannian gradient ``r`` at the point ``x`` and the momentum ``b``, a tangent vector, at first ``r``::
 
         b = momentum b + (1 - dampening) r
         x' = retr_x(-lr b)          (nesterov: retr_x(-lr (r + momentum b)))
         b' = b transported to x'
 
-    Gradients are never changed. A sparse gradient steps the rows in which it has entries; the momentum of a row starts from
-    zero and rests while the row does.
+    Gradients are never changed; a NaN in the gradient of a point makes that point NaN, and no other. A sparse gradient
+    steps the rows in which it has entries; the momentum of a row starts from zero and rests while the row does.
 
     Args:
-        params: A module (its registered manifolds and geoopt's ManifoldParameters are found, everything else is Euclidean), an
-            iterable of parameters, or groups ``{"params": [...], "manifold": m, ...}``.
+        params: A module (its registered manifolds and geoopt's ManifoldParameters are found, everything else is
+            Euclidean), an iterable of parameters, or groups ``{"params": [...], "manifold": m, ...}``. Pass a learnable
+            curvature to the optimizer of its points, which then follow it.
         lr: Learning rate, a number or a tensor.
         momentum: Decay rate of the momentum, at least 0.
         dampening: Share of the gradient kept out of the momentum.
@@ -52,11 +53,11 @@ class RiemannianSGD(RiemannianOptimizer):
         maximize: bool = False,
         compile: bool = False,
     ) -> None:
-        if not 0 <= lr:
+        if not lr >= 0:
             raise ValueError(f"RiemannianSGD: expected lr >= 0, but got {lr}.")
-        if not 0 <= momentum:
+        if not momentum >= 0:
             raise ValueError(f"RiemannianSGD: expected momentum >= 0, but got {momentum}.")
-        if not 0 <= weight_decay:
+        if not weight_decay >= 0:
             raise ValueError(f"RiemannianSGD: expected weight_decay >= 0, but got {weight_decay}.")
         if nesterov and (momentum == 0 or dampening != 0):
             raise ValueError(
@@ -74,7 +75,7 @@ class RiemannianSGD(RiemannianOptimizer):
         }
         super().__init__(params, defaults, compile)
 
-    def start(self, group: dict[str, Any], manifold: Manifold | None, p: Tensor) -> State:
+    def start(self, group: dict[str, Any], batch: Batch, p: Tensor) -> State:
         """Return a zero momentum, if the group has any."""
         return {"momentum_buffer": torch.zeros_like(p)} if group["momentum"] else {}
 
@@ -107,7 +108,7 @@ class RiemannianSGD(RiemannianOptimizer):
             g = torch.add(g, local.x, alpha=weight_decay)
         r = local.gradient(g)
         if not momentum:
-            return local.move(-lr * r), {}
+            return local.move(r, -lr), {}
         b = torch.add(momentum * state["momentum_buffer"], r, alpha=1 - dampening)
         if nesterov:
             y, moved = local.move_with(-lr * torch.add(r, b, alpha=momentum), b)
@@ -119,12 +120,14 @@ class RiemannianSGD(RiemannianOptimizer):
         self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[State], first: bool
     ) -> None:
         """Step Euclidean parameters by torch's SGD: fused where it can be."""
-        buffers = [None if first else state.get("momentum_buffer") for state in states]
+        # DTensor has no rule for torch's fused SGD.
+        fused = all(p.is_floating_point() and not isinstance(p, DTensor) for p in params)
+        buffers: list[Any] = [None if first else state.get("momentum_buffer") for state in states]
         sgd(
             params,
             grads,
             buffers,
-            fused=all(p.is_floating_point() for p in params),
+            fused=fused,
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             lr=group["lr"],

@@ -72,7 +72,9 @@ def test_processes_share_the_batches_of_one() -> None:
 
 
 def test_another_state_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"DistanceBatches: .* it has {'num_others': 5}, but here is {'num_others': 6}"):
+    with pytest.raises(
+        ValueError, match=r"DistanceBatches: .* it has {'num_others': 5}, but here is {'num_others': 6}"
+    ):
         batches().load_state_dict(batches(num_others=5).state_dict())
 
 
@@ -82,7 +84,10 @@ def test_another_state_is_refused() -> None:
         ({"batch_size": 0}, "but got 6 and 0"),
         ({"batch_size": 3, "world_size": 2}, "divides by the 2 processes, but got 6 and 3"),
         ({"num_others": 0}, "but got 0 and 4"),
-        ({"graph": Graph(torch.empty(0, 2, dtype=torch.int64), 3)}, r"expected nodes that edges join, but got Graph\(3 nodes"),
+        (
+            {"graph": Graph(torch.empty(0, 2, dtype=torch.int64), 3)},
+            r"expected nodes that edges join, but got Graph\(3 nodes",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit(kwargs: dict[str, object], message: str) -> None:
