@@ -72,9 +72,10 @@ def one_minus_square(x: Float[Tensor, "*b n"], c: float | Tensor) -> Float[Tenso
     r"""Return ``1 - c |x|^2``, in float64 to full relative accuracy up to the last float below the boundary.
 
     float64: each coordinate, scaled by a power of two into [-1, 1], is cut at fixed binary places into ``x1 + x2 + x3``
-    and a rest. All partial sums of ``x1^2``, ``x1 x2`` and ``x2^2 + 2 x1 x3`` then lie on grids that the format holds exactly, in
-    any order of summation, for up to 64 coordinates, and the remaining terms are too small for their rounding to
-    matter. Derivatives are those of the plain formula, which needs no such care.
+    and a rest. All partial sums of ``x1^2``, ``x1 x2`` and ``x2^2 + 2 x1 x3`` then lie on grids that the format holds
+    exactly, in any order of summation, for up to 64 coordinates, and the remaining terms are too small for their
+    rounding to matter. Beyond, the error at the last floats grows to 1e-12 (600 coordinates). Derivatives are those of
+    the plain formula, which needs no such care.
 
     float32 (chosen with ``upcast=False``): the plain formula, at least eps/2, so that it is positive for every point
     whose norm rounds below the boundary.

@@ -154,7 +154,7 @@ class Manifold(geoopt.manifolds.Manifold):
         return safe_sqrt(self.dist2(x, y, keepdim=keepdim))
 
     def geodesic(self, t: Tensor | float, x: Tensor, y: Tensor) -> Tensor:
-        """Return the point at time ``t`` of the geodesic with ``x`` at 0 and ``y`` at 1; ``t`` broadcasts as a batch."""
+        """Return the point at time ``t`` (a batch) of the geodesic that is at ``x`` at 0 and at ``y`` at 1."""
         u = self.logmap(x, y)
         t = torch.as_tensor(t, dtype=u.dtype, device=u.device)
         return self.expmap(x, t.reshape(t.shape + (1,) * self.ndim) * u)
@@ -348,7 +348,7 @@ class HomogeneousManifold(Manifold):
 
 
 class HeatKernelManifold(Manifold):
-    """A manifold whose heat kernel ``p_t(x, y)`` (generator: half the Laplacian, variance t) can be evaluated and sampled."""
+    """A manifold with a computable heat kernel ``p_t(x, y)`` (generator: half the Laplacian; variance t)."""
 
     @abstractmethod
     def heat_kernel_log_prob(self, t: Tensor, x: Tensor, y: Tensor) -> Tensor:

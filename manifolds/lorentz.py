@@ -286,5 +286,5 @@ class Lorentz(HyperbolicManifold):
         return self._point(s + (time + factor * dot(boost, s)) * boost)
 
     def act(self, g: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
-        """Return the Lorentz transformation ``g = (Q, p)`` of the points: rotate space by ``Q``, then boost to ``p``."""
+        """Return the images under ``g = (Q, p)``, which rotates space by ``Q`` and then boosts to ``p``."""
         return self._act(g[1], g[0], x)

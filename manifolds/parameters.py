@@ -41,7 +41,7 @@ def register_manifold(module: nn.Module, name: str, manifold: Manifold) -> None:
 
 
 def named_manifolds(root: nn.Module) -> dict[str, geoopt.manifolds.Manifold]:
-    """Return the manifold of each registered parameter (and geoopt ManifoldParameter) below ``root``, by its full name."""
+    """Return the manifolds of the registered parameters (and geoopt ManifoldParameters) of ``root``, by full name."""
     found: dict[str, geoopt.manifolds.Manifold] = {}
     for prefix, module in root.named_modules(remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
