@@ -56,7 +56,8 @@ class Batch:
 
     def zero_squares(self, p: Tensor) -> Tensor:
         """Return a zero for every number that ``square`` gives at the points ``p``."""
-        return torch.zeros_like(local_geometry(self.manifold, p).square(p, p))
+        zero = torch.zeros_like(p)
+        return torch.zeros_like(local_geometry(self.manifold, p).square(zero, zero))
 
     def stack_state(self, params: list[Tensor], states: list[State]) -> State:
         """Return the state of ``params`` with a leading dimension over them, in memory that ``states`` share.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from isometry.manifolds import Lorentz, PoincareBall
-from isometry.trainers.optim._local import LocalGeometry, Rate, dot
+from isometry.trainers.optim._local import LocalGeometry, Rate, dot, shifted
 
 
 class LocalBall(LocalGeometry):
@@ -25,40 +25,40 @@ class LocalBall(LocalGeometry):
         self.c = manifold.c.to(x.dtype) if isinstance(manifold.c, Tensor) else manifold.c
         self.eps = torch.finfo(x.dtype).eps
         self.cx2 = self._times_c(dot(x, x))
-        self.h = (0.5 - 0.5 * self.cx2).clamp_min(self.eps)
+        self.h = torch.rsub(self.cx2, 0.5, alpha=0.5).clamp_min(self.eps)
+        self.h2 = self.h * self.h
 
     def _times_c(self, value: Tensor) -> Tensor:
         return value if isinstance(self.c, float) and self.c == 1 else self.c * value
 
     def gradient(self, g: Tensor) -> Tensor:
         """Return ``a^2/4 g``."""
-        return g * self.h.square()
+        return g * self.h2
 
     def square(self, g: Tensor, r: Tensor) -> Tensor:
         """Return ``|r|_x^2 = <g, r>``."""
         return dot(g, r)
 
-    def _left(self, cv2: Tensor, rate: Rate) -> tuple[Tensor, Tensor]:
-        """Return ``tau`` and ``rest`` with ``w = tau v`` for the velocity ``rate v``, given ``c|v|^2``."""
-        q = 0.5 * rate / self.h
-        rest = (1 + cv2 * q.square()).reciprocal()
-        return q * rest.sqrt(), rest
+    def _left(self, cv2: Tensor, rate: Rate) -> tuple[Tensor, Tensor, Rate]:
+        """Return ``tau``, ``rest`` and ``half = rate/2`` with ``w = half tau v`` for the velocity ``rate v``."""
+        half = 0.5 * rate
+        tau = shifted(self.h2, cv2, half * half).rsqrt()
+        return tau, self.h2 * (tau * tau), half
 
-    def _add(self, w: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``y`` and ``1/d``."""
-        total = self.x + w
+    def _add(self, w: Tensor, rest: Tensor, half: Rate) -> tuple[Tensor, Tensor]:
+        """Return ``y = x + half w`` (Moebius) and ``1/d``."""
+        total = shifted(self.x, w, half)
         ct2 = self._times_c(dot(total, total))
-        half_b = self.h * rest  # times d
-        d = torch.add(ct2, half_b, alpha=2)
-        d = d - torch.add(half_b, d, alpha=-8 * self.eps).clamp_max(0)
+        # As d is at most 4, b d/2 of 32 eps is a b of at least 16 eps.
+        d = torch.add(ct2, (self.h * rest).clamp_min(32 * self.eps), alpha=2)
         inverse = d.reciprocal()
         along_x = torch.add(ct2, self.h, alpha=2) * inverse
-        return torch.addcmul(self.x * along_x, w, self.h * inverse, value=2), inverse
+        return shifted(self.x * along_x, w * (self.h * inverse), 2 * half), inverse
 
     def move(self, v: Tensor, rate: Rate) -> Tensor:
         """Return ``x + w`` for the velocity ``rate v``."""
-        tau, rest = self._left(self._times_c(dot(v, v)), rate)
-        return self._add(v * tau, rest)[0]
+        tau, rest, half = self._left(self._times_c(dot(v, v)), rate)
+        return self._add(v * tau, rest, half)[0]
 
     def move_with(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return ``y = x + w`` and the parallel transport ``(b/a) gyr[x, w] v``.
@@ -66,9 +66,9 @@ class LocalBall(LocalGeometry):
         ``gyr[x, w] v = v + 2c/d ((<w,v>(1 + 2c<x,w>) - c|w|^2 <x,v>) x - (<x,v> + c|x|^2 <w,v>) w)``.
         Source: Ungar 2008, the gyration; transport in Ganea, Becigneul & Hofmann 2018, theorem 4.
         """
-        tau, rest = self._left(self._times_c(dot(u, u)), 1.0)
-        w = u * tau
-        y, inverse = self._add(w, rest)
+        tau, rest, half = self._left(self._times_c(dot(u, u)), 1.0)
+        w = u * (half * tau)
+        y, inverse = self._add(w, rest, 1.0)
         cxw, cxv, cwv = (self._times_c(dot(a, b)) for a, b in ((self.x, w), (self.x, v), (w, v)))
         ratio = rest * inverse
         factor = 2 * ratio * inverse
@@ -79,8 +79,9 @@ class LocalBall(LocalGeometry):
     def move_along(self, v: Tensor, rate: Rate) -> tuple[Tensor, Tensor]:
         """Return ``move_with(rate v, v)``, where ``w = tau v`` leaves the products ``|v|^2`` and ``<x, v>``."""
         cv2, cxv = self._times_c(dot(v, v)), self._times_c(dot(self.x, v))
-        tau, rest = self._left(cv2, rate)
-        y, inverse = self._add(v * tau, rest)
+        tau, rest, half = self._left(cv2, rate)
+        y, inverse = self._add(v * tau, rest, half)
+        tau = half * tau
         ratio, cxw = rest * inverse, tau * cxv
         along_x = ratio * inverse * tau * cv2 * (1 + cxw)
         along_v = ratio * (1 - 2 * inverse * torch.addcmul(cxw, self.cx2, 1 - rest))
@@ -91,22 +92,23 @@ class LocalLorentz(LocalGeometry):
     r"""The Lorentz model, with the retraction ``y = k x + u``, ``k = sqrt(1 + c|u|^2)``.
 
     It follows the geodesic of ``u``, over the length ``asinh(sqrt(c)|u|)/sqrt(c)`` in place of ``|u|``. Everything is
-    computed on the spatial parts, in float64: products of the model lose digits as ``cosh(r)^2``. Time is derived; its
-    place in a spatial part holds a zero, so that vectors keep their length and the compiler its vector instructions.
+    computed on the spatial parts, in float64: products of the model lose digits as ``cosh(r)^2``. Time is derived.
     """
 
     def __init__(self, manifold: Lorentz, x: Tensor) -> None:
         super().__init__(manifold, x)
         self.c = manifold.c
-        self.is_time = torch.arange(x.shape[-1], device=x.device) == 0
         self.space = self._space(x)
-        self.s = self.space * self.c**0.5
+        self.s = self.space if isinstance(self.c, float) and self.c == 1 else self.space * self.c**0.5
         self.s2 = dot(self.s, self.s)
         self.t2 = 1 + self.s2
         self.t = self.t2.sqrt()
 
     def _space(self, v: Tensor) -> Tensor:
-        return v.double().masked_fill(self.is_time, 0)
+        return v[..., 1:].double()
+
+    def _whole(self, time: Tensor, space: Tensor) -> Tensor:
+        return torch.cat([time, space], -1).to(self.x.dtype)
 
     def _split(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficient of ``v`` along ``s`` and its part across."""
@@ -119,15 +121,17 @@ class LocalLorentz(LocalGeometry):
         return torch.addcdiv(dot(u_across, v_across), a * b * self.s2, self.t2)
 
     def _square(self, v: Tensor) -> Tensor:
-        along, across = self._split(v)
-        return torch.addcdiv(dot(across, across), along.square() * self.s2, self.t2)
+        product = dot(self.s, v)
+        along = product / self.s2.clamp_min(torch.finfo(self.s2.dtype).tiny)
+        across = torch.addcmul(v, self.s, along, value=-1)
+        return torch.addcdiv(dot(across, across), along * product, self.t2)
 
     def gradient(self, g: Tensor) -> Tensor:
         """Return ``(I + s s^T)(g + g_0 s/t)``, with time from tangency."""
         e = torch.addcmul(self._space(g), self.s, g[..., :1] / self.t)
         along = dot(self.s, e)
         # s.r = (1 + |s|^2) s.e = t^2 s.e
-        return torch.where(self.is_time, along * self.t, torch.addcmul(e, self.s, along)).to(self.x.dtype)
+        return self._whole(along * self.t, torch.addcmul(e, self.s, along))
 
     def square(self, g: Tensor, r: Tensor) -> Tensor:
         """Return the Minkowski square of ``r``."""
@@ -139,19 +143,23 @@ class LocalLorentz(LocalGeometry):
     def _end(self, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return the point and the tangent vector there with the spatial parts ``y`` and ``v``."""
         time = self._time(y)
-        point, vector = torch.where(self.is_time, time, y), torch.where(self.is_time, dot(y, v) / time, v)
-        return point.to(self.x.dtype), vector.to(self.x.dtype)
+        return self._whole(time, y), self._whole(dot(y, v) / time, v)
+
+    def _stretch(self, square: Tensor, rate: Rate) -> Tensor:
+        """Return ``k`` for the velocity ``rate v``, given ``|v|^2``."""
+        factor = self.c * rate * rate
+        return (1 + factor * square if isinstance(factor, Tensor) else torch.rsub(square, 1, alpha=-factor)).sqrt()
 
     def move(self, v: Tensor, rate: Rate) -> Tensor:
         """Return ``k x + rate v``."""
-        u = self._space(rate * v)
-        y = torch.addcmul(u, self.space, (1 + self.c * self._square(u)).sqrt())
-        return torch.where(self.is_time, self._time(y), y).to(self.x.dtype)
+        v = self._space(v)
+        y = shifted(self.space * self._stretch(self._square(v), rate), v, rate)
+        return self._whole(self._time(y), y)
 
     def move_with(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``y = k x + u`` and the parallel transport ``v + c<u, v>/(1 + k) (x + y)``."""
         u, v = self._space(u), self._space(v)
-        k = (1 + self.c * self._square(u)).sqrt()
+        k = self._stretch(self._square(u), 1.0)
         y = torch.addcmul(u, self.space, k)
         return self._end(y, torch.addcmul(v, self.space + y, self.c * self._inner(u, v) / (1 + k)))
 

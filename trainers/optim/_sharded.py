@@ -79,7 +79,8 @@ class ShardedBatch(Batch):
         """Return distributed zeros, replicated over the processes that share a point."""
         x = opened(p.detach(), self.cut)
         batch = p.ndim - self.manifold.ndim
-        tail = local_geometry(whole(self.manifold), x).square(x, x).shape[batch:]
+        zero = torch.zeros_like(x)
+        tail = local_geometry(whole(self.manifold), x).square(zero, zero).shape[batch:]
         placements = [Replicate() if isinstance(s, Shard) and s.dim >= batch else s for s in p.placements]
         size = (*p.shape[:batch], *tail)
         return distributed_zeros(size, dtype=p.dtype, device_mesh=p.device_mesh, placements=placements)
