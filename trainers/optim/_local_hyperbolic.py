@@ -53,7 +53,10 @@ class LocalBall(LocalGeometry):
         d = torch.add(ct2, (self.h * rest).clamp_min(32 * self.eps), alpha=2)
         inverse = d.reciprocal()
         along_x = torch.add(ct2, self.h, alpha=2) * inverse
-        return shifted(self.x * along_x, w * (self.h * inverse), 2 * half), inverse
+        along_w = self.h * inverse
+        if isinstance(half, Tensor):
+            return torch.addcmul(self.x * along_x, w, along_w * half, value=2), inverse
+        return torch.addcmul(self.x * along_x, w, along_w, value=2 * half), inverse
 
     def move(self, v: Tensor, rate: Rate) -> Tensor:
         """Return ``x + w`` for the velocity ``rate v``."""

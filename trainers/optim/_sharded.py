@@ -79,7 +79,7 @@ class ShardedBatch(Batch):
         """Return distributed zeros, replicated over the processes that share a point."""
         x = opened(p.detach(), self.cut)
         batch = p.ndim - self.manifold.ndim
-        zero = torch.zeros_like(x)
+        zero = x.new_zeros(x.shape)
         tail = local_geometry(whole(self.manifold), x).square(zero, zero).shape[batch:]
         placements = [Replicate() if isinstance(s, Shard) and s.dim >= batch else s for s in p.placements]
         size = (*p.shape[:batch], *tail)
