@@ -71,9 +71,9 @@ def print_table(result: dict[str, float]) -> None:
     for name, mean_ap, rank, seconds in rows:
         print(f"{name:32}{mean_ap:8.3f}{rank:12.2f}{seconds:>8}")
     print(
-        "The benchmark gives all the published recipe (10 negatives, burn-in at 1/100 of the rate), counting CPU seconds"
+        "The benchmark gives all the published recipe (10 negatives, burn-in at 1/100 of the rate), counting CPU time"
     )
-    print("on one thread; this run draws 50 negatives and burns in at 1/10 of the rate, which no peer was given.")
+    print("of one thread; this run draws 50 negatives and burns in at 1/10 of the rate, which no peer was given.")
 
 
 def main(smoke: bool = False, folder: Path = Path("runs/wordnet_mammals")) -> None:
