@@ -25,6 +25,7 @@ _COMPILE: dict[str, Any] = {
         "cpp.enable_floating_point_contract_flag": "fast",
     },
 }
+_COMPILED = 1024  # numbers: for fewer the call of a compiled graph takes longer than the step
 _PART = 2**17  # numbers: a part of a table and the intermediate results of its step stay in the cache
 
 
@@ -39,7 +40,7 @@ class Batch:
             state and further arguments.
         manifold: The manifold of all parameters.
         params: The parameters.
-        compile: Compile the step.
+        compile: Compile the step, unless the parameters are tiny.
     """
 
     def __init__(self, update: Update, manifold: AnyManifold | None, params: list[Tensor], compile: bool) -> None:
@@ -47,7 +48,7 @@ class Batch:
         self.manifold = manifold
         self.params = params
         self._step_points, self._step_rows = step_points, step_rows
-        if compile:
+        if compile and sum(p.numel() for p in params) >= _COMPILED:
             # The shapes of a batch do not change, unless sparse gradients touch another number of rows.
             self._step_points = torch.compile(step_points, dynamic=False, **_COMPILE)
             self._step_rows = torch.compile(step_rows, **_COMPILE)

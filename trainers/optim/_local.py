@@ -38,6 +38,10 @@ class LocalGeometry:
         # geoopt's Lorentz writes into its argument.
         return self.manifold.egrad2rgrad(self.x, g if isinstance(self.manifold, Manifold) else g.clone())
 
+    def descend(self, g: Tensor, rate: Rate) -> Tensor:
+        """Return ``move(gradient(g), rate)``."""
+        return self.move(self.gradient(g), rate)
+
     def square(self, g: Tensor, r: Tensor) -> Tensor:
         """Return ``|r|_x^2`` of the Riemannian gradient ``r`` of ``g``, one number per point or per factor of it."""
         return self.manifold.component_inner(self.x, r)
@@ -102,4 +106,8 @@ class LocalSphere(LocalGeometry):
         """Return ``y = (x + rate v)/|x + rate v|`` and the great circle's velocity ``<x, y> (v - rate |v|^2 x)``."""
         total = shifted(self.x, v, rate)
         cosine = dot(total, total).rsqrt()
-        return total * cosine, torch.addcmul(v, self.x, rate * dot(v, v), value=-1) * cosine
+        if isinstance(rate, Tensor):
+            bent = torch.addcmul(v, self.x, rate * dot(v, v), value=-1)
+        else:
+            bent = torch.addcmul(v, self.x, dot(v, v), value=-rate)
+        return total * cosine, bent * cosine

@@ -129,12 +129,24 @@ class LocalLorentz(LocalGeometry):
         across = torch.addcmul(v, self.s, along, value=-1)
         return torch.addcdiv(dot(across, across), along * product, self.t2)
 
-    def gradient(self, g: Tensor) -> Tensor:
-        """Return ``(I + s s^T)(g + g_0 s/t)``, with time from tangency."""
+    def _gradient(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``e = g + g_0 s/t``, ``s.e`` and the gradient ``(I + s s^T) e``, all spatial."""
         e = torch.addcmul(self._space(g), self.s, g[..., :1] / self.t)
         along = dot(self.s, e)
-        # s.r = (1 + |s|^2) s.e = t^2 s.e
-        return self._whole(along * self.t, torch.addcmul(e, self.s, along))
+        return e, along, torch.addcmul(e, self.s, along)
+
+    def gradient(self, g: Tensor) -> Tensor:
+        """Return ``(I + s s^T)(g + g_0 s/t)``, with time from tangency."""
+        _, along, r = self._gradient(g)
+        return self._whole(along * self.t, r)  # s.r = (1 + |s|^2) s.e = t^2 s.e
+
+    def descend(self, g: Tensor, rate: Rate) -> Tensor:
+        """Return ``move(gradient(g), rate)``, with ``|r|^2`` of what the gradient knows."""
+        e, along, r = self._gradient(g)
+        share = along / self.s2.clamp_min(torch.finfo(self.s2.dtype).tiny)
+        across = torch.addcmul(e, self.s, share, value=-1)
+        square = torch.addcmul(dot(across, across), along * share, self.t2)
+        return self._moved(r, square, rate)
 
     def square(self, g: Tensor, r: Tensor) -> Tensor:
         """Return the Minkowski square of ``r``."""
@@ -156,7 +168,10 @@ class LocalLorentz(LocalGeometry):
     def move(self, v: Tensor, rate: Rate) -> Tensor:
         """Return ``k x + rate v``."""
         v = self._space(v)
-        y = shifted(self.space * self._stretch(self._square(v), rate), v, rate)
+        return self._moved(v, self._square(v), rate)
+
+    def _moved(self, v: Tensor, square: Tensor, rate: Rate) -> Tensor:
+        y = shifted(self.space * self._stretch(square, rate), v, rate)
         return self._whole(self._time(y), y)
 
     def move_with(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

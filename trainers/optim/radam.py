@@ -36,7 +36,7 @@ class RiemannianAdam(RiemannianOptimizer):
         stabilize: Project points and moments to the manifold every so many steps (rounding only: steps stay on it).
         maximize: Go up the gradient.
         decoupled_weight_decay: Keep the decay out of the moments, as AdamW.
-        compile: Compile the update of each set of equal parameters with ``torch.compile``.
+        compile: Compile the update of each set of equal parameters, from 1,024 numbers on, with ``torch.compile``.
 
     Source: Becigneul & Ganea 2019, algorithm 1a (RAMSGrad), each point a factor of the product of manifolds.
     """

@@ -35,7 +35,7 @@ class RiemannianSGD(RiemannianOptimizer):
         nesterov: Look ahead along the momentum; needs momentum and no dampening.
         stabilize: Project points and momentum to the manifold every so many steps (rounding only: steps stay on it).
         maximize: Go up the gradient.
-        compile: Compile the update of each set of equal parameters with ``torch.compile``.
+        compile: Compile the update of each set of equal parameters, from 1,024 numbers on, with ``torch.compile``.
 
     Source: Bonnabel 2013; momentum by transport as in Becigneul & Ganea 2019.
     """
@@ -106,10 +106,10 @@ class RiemannianSGD(RiemannianOptimizer):
             g = -g
         if weight_decay:
             g = torch.add(g, local.x, alpha=weight_decay)
-        r = local.gradient(g)
         if not momentum:
-            return local.move(r, -lr), {}
-        b = torch.add(momentum * state["momentum_buffer"], r, alpha=1 - dampening)
+            return local.descend(g, -lr), {}
+        r = local.gradient(g)
+        b = torch.add(r if dampening == 0 else (1 - dampening) * r, state["momentum_buffer"], alpha=momentum)
         if nesterov:
             y, moved = local.move_with(-lr * torch.add(r, b, alpha=momentum), b)
         else:

@@ -8,7 +8,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from isometry.manifolds import Lorentz, Manifold, PoincareBall, Product, Sphere
-from isometry.trainers.optim import RiemannianAdam, RiemannianSGD
+from isometry.trainers.optim import RiemannianAdam, RiemannianSGD, _batch
 from tests.trainers.optim.cases import difference, parameters
 
 CASES: list[tuple[type[Any], dict[str, Any], Manifold]] = [
@@ -21,11 +21,14 @@ CASES: list[tuple[type[Any], dict[str, Any], Manifold]] = [
 
 
 @pytest.mark.parametrize(("optimizer", "options", "manifold"), CASES)
-def test_equals_eager(optimizer: type[Any], options: dict[str, Any], manifold: Manifold) -> None:
+def test_equals_eager(
+    optimizer: type[Any], options: dict[str, Any], manifold: Manifold, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stack and the rows of a table with a schedule: one graph for the stack, and two for the rows.
 
     The second is for any number of rows.
     """
+    monkeypatch.setattr(_batch, "_COMPILED", 0)
     results = []
     for compiled in (False, True):
         torch.manual_seed(0)
@@ -47,6 +50,15 @@ def test_equals_eager(optimizer: type[Any], options: dict[str, Any], manifold: M
     assert difference(*results) < 2e-6
     assert not counters["graph_break"]
     assert graphs == [2, 3, 3, 3, 3]
+
+
+def test_tiny_parameters_are_not_compiled() -> None:
+    counters.clear()
+    p = nn.Parameter(Sphere(3).random(4, 4))
+    stepper = RiemannianSGD([{"params": [p], "manifold": Sphere(3)}], lr=0.1, compile=True)
+    p.grad = torch.randn_like(p)
+    stepper.step()
+    assert not counters["stats"]["unique_graphs"]
 
 
 def test_compiling_the_step_itself_is_the_eager_step() -> None:
