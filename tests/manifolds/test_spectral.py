@@ -154,16 +154,33 @@ def test_refinement_is_for_float64() -> None:
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1 + 1e-12, 1.5, 1e3, 1e9])
-def test_two_by_two_matrices(ratio: float) -> None:
+def test_large_batches_of_two_by_two_matrices(ratio: float) -> None:
     for seed in range(5):
         x = rotated([1.0, ratio], seed)
-        values, vectors = spectrum(x)
+        values, vectors = (part[0] for part in spectrum(x.expand(600, 2, 2)))
         low, high = sorted(MP.eigsy(exact(x), eigvals_only=True))
         assert abs(float((MP.mpf(values[0].item()) - low) / low)) < 4 * EPS64
         assert abs(float((MP.mpf(values[1].item()) - high) / high)) < 4 * EPS64
         assert float((vectors @ values.diag() @ vectors.mT - x).abs().max()) < 4 * EPS64 * ratio
-    zero = spectrum(torch.zeros(2, 2, dtype=torch.float64))
-    assert torch.equal(zero.values, torch.zeros(2, dtype=torch.float64))
+    zero = spectrum(torch.zeros(600, 2, 2, dtype=torch.float64))
+    assert torch.equal(zero.values, torch.zeros(600, 2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_batches_of_three_by_three_matrices(dtype: torch.dtype) -> None:
+    """Jacobi's rotations against LAPACK: eigenvalues, reconstruction, orthogonality; shapes; special matrices."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(2, 1100, 3, 3, generator=generator, dtype=dtype)
+    x = a + a.mT
+    x[0, :4] = torch.stack([torch.zeros(3, 3), torch.eye(3), torch.diag(torch.tensor([3.0, 1, 2])), torch.ones(3, 3)])
+    x[1, :1000] = x[1, :1000] @ x[1, :1000]
+    values, vectors = spectrum(x)
+    scale, bound = values.abs().amax(-1).clamp_min(1e-30), 16 * torch.finfo(dtype).eps
+    assert float(((values - torch.linalg.eigvalsh(x)).abs().amax(-1) / scale).max()) < bound
+    rebuilt = (vectors * values.unsqueeze(-2)) @ vectors.mT
+    assert float(((rebuilt - x).abs().amax((-2, -1)) / scale).max()) < bound
+    assert float((vectors.mT @ vectors - torch.eye(3, dtype=dtype)).abs().max()) < bound
+    assert float((values.diff(dim=-1)).min()) >= 0
 
 
 @pytest.mark.parametrize("n", [2, 4])
