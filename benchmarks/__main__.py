@@ -1,6 +1,6 @@
 """Run the benchmarks, each in a process of its own.
 
-python -m benchmarks                                # accuracy, optimizers, embedding
+python -m benchmarks                                # all of them
 python -m benchmarks embedding --fb-path FOLDER     # one of them, with the published code among the peers
 """
 
@@ -12,6 +12,7 @@ MODULES = {
     "accuracy": "benchmarks.accuracy",
     "optimizers": "benchmarks.optimizers",
     "embedding": "benchmarks.embedding_race",
+    "spd": "benchmarks.spd",
 }
 
 

@@ -32,8 +32,11 @@ def full_precision(method: F) -> F:
         device = tensors[0].device.type
         if torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
-                return method(self, *args, **kwargs).to(dtype)
-        return method(self, *args, **kwargs).to(dtype)
+                result = method(self, *args, **kwargs)
+        else:
+            result = method(self, *args, **kwargs)
+        # Of complex points, inner products and distances are real.
+        return result if dtype.is_complex and not result.is_complex() else result.to(dtype)
 
     # torch.compile counts recompilations per code object: each method has one of its own.
     wrapped.__code__ = wrapped.__code__.replace()  # type: ignore[attr-defined]

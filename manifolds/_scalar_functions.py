@@ -142,7 +142,10 @@ class Power(_Analytic):
 
     def taylor(self, a: Tensor, k: int) -> Tensor:
         """Return ``binomial(p, k) a^(p-k)``."""
-        return math.prod((self.p - j) / (j + 1) for j in range(k)) * a ** (self.p - k)
+        binomial = 1.0
+        for j in range(k):  # torch.compile knows no math.prod
+            binomial *= (self.p - j) / (j + 1)
+        return binomial * a ** (self.p - k)
 
 
 @dataclass(frozen=True)

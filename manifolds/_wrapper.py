@@ -95,4 +95,6 @@ class Wrapper(HomogeneousManifold, HeatKernelManifold):
     sample_heat_kernel = forwarded(HeatKernelManifold.sample_heat_kernel)
     tangent_residual = forwarded(Manifold.tangent_residual)
     transp = forwarded(Manifold.transp)
+    transp_from_origin = forwarded(Manifold.transp_from_origin)
+    transp_to_origin = forwarded(Manifold.transp_to_origin)
     volume = forwarded(HeatKernelManifold.volume)

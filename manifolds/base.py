@@ -177,6 +177,17 @@ class Manifold(geoopt.manifolds.Manifold):
         """Return ``v`` transported to ``retr_x(u)``."""
         return self.retr_transp(x, u, v)[1]
 
+    def transp_to_origin(self, x: Tensor, v: Tensor) -> Tensor:
+        """Return ``v`` transported from ``x`` to the origin."""
+        return self.transp(x, self._origin_like(x), v)
+
+    def transp_from_origin(self, y: Tensor, v: Tensor) -> Tensor:
+        """Return ``v`` transported from the origin to ``y``."""
+        return self.transp(self._origin_like(y), y, v)
+
+    def _origin_like(self, x: Tensor) -> Tensor:
+        return self.origin(*self.point_shape, dtype=x.dtype, device=x.device)
+
     def frechet_mean(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the minimizer of ``sum_i w_i d(mu, x_i)^2`` over the last batch dimension (see ``frechet_mean``)."""
         return frechet_mean(self, x, weights)
@@ -306,12 +317,12 @@ def _public_module(cls: type) -> str:
 
 
 def _fixed(spec: Any) -> Any:
-    """Return a spec without what training may change: the curvature where it is learnable."""
+    """Return a spec without what training may change: the curvature or the metric's matrix where it is learnable."""
     if isinstance(spec, list):
         return [_fixed(s) for s in spec]
     if isinstance(spec, dict):
         learnable = spec.get("learnable", False)
-        return {k: _fixed(v) for k, v in spec.items() if not (learnable and k == "c")}
+        return {k: _fixed(v) for k, v in spec.items() if not (learnable and k in ("c", "M"))}
     return spec
 
 

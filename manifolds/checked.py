@@ -142,3 +142,5 @@ class Checked(Wrapper):
     retr_transp = checked(Manifold.retr_transp, "point vector vector -> point moved")
     sample_heat_kernel = checked(HeatKernelManifold.sample_heat_kernel, "any point -> point")
     transp = checked(Manifold.transp, "point point vector -> moved")
+    transp_from_origin = checked(Manifold.transp_from_origin, "point array -> vector")
+    transp_to_origin = checked(Manifold.transp_to_origin, "point vector -> array")

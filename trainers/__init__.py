@@ -3,6 +3,7 @@
 if not __name__.startswith("isometry."):
     raise ImportError("import isometry.trainers, not trainers: the bare name would load a second copy of every class")
 
+from isometry.trainers.classification import Classification
 from isometry.trainers.graph_embedding import GraphEmbedding
 
-__all__ = ["GraphEmbedding"]
+__all__ = ["Classification", "GraphEmbedding"]

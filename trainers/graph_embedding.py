@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from isometry.manifolds import PoincareBall
 from isometry.models import NodeEmbedding
+from isometry.trainers._epoch_loss import EpochLoss
 from isometry.trainers._fused_ranking import FusedRankingStep
 from isometry.trainers.losses import RankingLoss
 from isometry.trainers.optim import RiemannianSGD
@@ -61,7 +62,7 @@ class GraphEmbedding(pl.LightningModule):
         self.updates_per_batch = 1
         self._optimizer = optimizer
         self._fused_step: FusedRankingStep | None = None
-        self._loss_sum, self._loss_rows = torch.zeros(()), 0
+        self._epoch_loss = EpochLoss()
 
     def setup(self, stage: str) -> None:
         """Refuse data of another size, and points that are not on the manifold, before anything is trained."""
@@ -110,8 +111,7 @@ class GraphEmbedding(pl.LightningModule):
             loss = cast(Any, self.optimizers()).step(closure=partial(self._fused_updates, self._fused_step, index))
             if self.trainer.is_last_batch:  # as early as Lightning does where it steps the schedule
                 cast(Any, self.lr_schedulers()).step()
-        rows = index.shape[:-1].numel()
-        self._loss_sum, self._loss_rows = self._loss_sum + rows * loss.detach(), self._loss_rows + rows
+        self._epoch_loss.add(loss, index.shape[:-1].numel())
         return loss
 
     def _fused_updates(self, step: FusedRankingStep, batch: Tensor) -> Tensor:
@@ -121,9 +121,7 @@ class GraphEmbedding(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss over all rows."""
-        if self._loss_rows:
-            self.log("train/loss", self._loss_sum / self._loss_rows, prog_bar=True, sync_dist=True)
-        self._loss_sum, self._loss_rows = torch.zeros_like(self._loss_sum), 0
+        self._epoch_loss.log(self)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Give the rows of some nodes to the metrics."""
@@ -143,10 +141,8 @@ class GraphEmbedding(pl.LightningModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the loss of the epoch so far, the mean of all processes; the end of an epoch is not run again."""
-        total = self.trainer.strategy.reduce(self._loss_sum.to(self.device, copy=True), reduce_op="mean")
-        over = self.trainer.is_last_batch
-        checkpoint["epoch_loss"] = (torch.zeros_like(total), 0) if over else (total, self._loss_rows)
+        """Add the loss of the epoch so far."""
+        self._epoch_loss.save(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the epoch's loss; refuse a checkpoint of another number of nodes."""
@@ -157,4 +153,4 @@ class GraphEmbedding(pl.LightningModule):
                 f"GraphEmbedding: the model has {nodes} nodes, but the checkpoint {saved}; build the model with "
                 f"num_nodes={saved}, or give the checkpoint of a run on this graph."
             )
-        self._loss_sum, self._loss_rows = checkpoint.get("epoch_loss", (self._loss_sum, 0))
+        self._epoch_loss.load(checkpoint)

@@ -18,7 +18,9 @@ def basis(case: Case, x: Tensor) -> Tensor:
 
 
 def orthonormal(case: Case, x: Tensor) -> Tensor:
-    """Return an orthonormal frame ``[b, dim, *point_shape]`` of the tangent space at each ``x`` (Cholesky's)."""
+    """Return an orthonormal frame ``[b, dim, *point_shape]`` of the tangent space at each ``x`` (Cholesky's, twice)."""
     vectors = basis(case, x)
-    lower = torch.linalg.cholesky(gram_matrix(case.manifold, x, vectors).detach())
-    return torch.linalg.solve_triangular(lower, vectors.flatten(2), upper=False).reshape_as(vectors)
+    for _ in range(2):  # the second time exact to rounding, whatever the condition of the random basis
+        lower = torch.linalg.cholesky(gram_matrix(case.manifold, x, vectors).detach())
+        vectors = torch.linalg.solve_triangular(lower, vectors.flatten(2), upper=False).reshape_as(vectors)
+    return vectors

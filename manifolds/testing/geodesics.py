@@ -37,6 +37,14 @@ class GeodesicTests(GeneratedTests):
         assert_small(m.inner(x, m.logmap(x, y)) / square - 1, bound, "|log_x(y)|^2 / d^2 - 1")
         assert_small(m.dist(x, y).square() / square - 1, bound, "dist^2 / dist2 - 1")
 
+    def test_transport_to_and_from_the_origin(self, case: Case, dtype: torch.dtype) -> None:
+        m, x = case.manifold, case.points(8, dtype=dtype)
+        origin, u = m.origin(*m.point_shape, dtype=dtype), case.tangents(x)
+        v = m.transp(x, origin, u)
+        at_origin, at_x = m.transp_to_origin(x, u) - v, m.transp_from_origin(x, v) - m.transp(origin, x, v)
+        assert_small(m.norm(origin, m.proju(origin, at_origin)), 4 * case.bound(dtype), "transport to the origin")
+        assert_small(m.norm(x, m.proju(x, at_x)), 4 * case.bound(dtype), "transport from the origin")
+
     def test_transport_is_linear_and_ends_in_the_tangent_space(
         self, case: Case, dtype: torch.dtype, power: float
     ) -> None:

@@ -1,5 +1,6 @@
 """What torch does to a manifold: vmap, forward mode, compilation, copies, formats."""
 
+import contextlib
 import copy
 import importlib
 import json
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.func import hessian, jacfwd, jacrev, vmap
 
+from isometry.manifolds.base import Manifold
+from isometry.manifolds.euclidean import Euclidean
 from isometry.manifolds.testing.case import Case
-from isometry.manifolds.testing.collection import GeneratedTests
+from isometry.manifolds.testing.collection import GeneratedTests, where
 from isometry.manifolds.testing.derivatives import arguments, on_the_manifold
 from isometry.manifolds.testing.operations import NOT_SMOOTH, OPERATIONS
 
@@ -20,6 +23,21 @@ from isometry.manifolds.testing.operations import NOT_SMOOTH, OPERATIONS
 def close(a: Tensor, b: Tensor, tolerance: float) -> None:
     """Raise ``AssertionError`` unless the tensors agree, with their formats."""
     torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
+
+
+def resized(manifold: Manifold) -> Manifold | None:
+    """Return the same geometry in the next dimension in which it exists (a matrix has few); None if in no other."""
+    for dim in range(manifold.dim + 1, 4 * manifold.dim + 8):
+        try:
+            return manifold.with_dim(dim)
+        except ValueError:
+            continue
+    return None
+
+
+def another(manifold: Manifold) -> Manifold:
+    """Return a manifold that differs from the given one as little as can be."""
+    return resized(manifold) or Euclidean(manifold.dim + 1)
 
 
 class TorchTests(GeneratedTests):
@@ -89,7 +107,7 @@ class TorchTests(GeneratedTests):
         m, other = case.manifold, copy.deepcopy(case.manifold)
         assert m == m
         assert (m == other) == (not any(True for _ in m.parameters()))
-        assert m != m.with_dim(m.dim + 1)
+        assert m != another(m)
         assert hash(m) == hash(other)
 
     def test_spec_is_plain_data_that_rebuilds_the_manifold(self, case: Case) -> None:
@@ -101,14 +119,20 @@ class TorchTests(GeneratedTests):
         state = copy.deepcopy(m.state_dict())
         copy.deepcopy(m).load_state_dict(state)
         with pytest.raises(ValueError, match="checkpoint was written for the manifold"):
-            m.with_dim(m.dim + 1).load_state_dict(state)
+            another(m).load_state_dict(state)
 
+    @where(lambda manifold: resized(manifold) is not None)
     def test_with_dim_keeps_the_geometry(self, case: Case) -> None:
-        m = case.manifold
-        other = m.with_dim(m.dim + 1)
-        assert (other.dim, type(other)) == (m.dim + 1, type(m))
+        m, other = case.manifold, another(case.manifold)
+        assert other.dim > m.dim
+        assert type(other) is type(m)
         assert m.with_dim(m.dim).spec == m.spec
         assert [id(p) for p in other.parameters()] == [id(p) for p in m.parameters()]
+
+    def test_with_dim_has_the_dimension_asked_for_or_refuses(self, case: Case) -> None:
+        for dim in range(case.manifold.dim, 4 * case.manifold.dim):
+            with contextlib.suppress(ValueError):
+                assert case.manifold.with_dim(dim).dim == dim
 
 
 def built(spec: Any) -> Any:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from isometry.layers import Embedding
+from isometry.layers.testing import LayerCase, LayerSuite
 from isometry.manifolds import (
     Euclidean,
     Lorentz,
@@ -28,6 +29,19 @@ MANIFOLDS = [
     Scaled(PoincareBall(3), 2.0),
     Product([Lorentz(2), Sphere(1), Euclidean(2)]),
 ]
+
+
+class TestEmbedding(LayerSuite):
+    # Dense gradients, which can be differentiated.
+    cases = tuple(
+        LayerCase(
+            lambda m=m: Embedding(7, m, init_scale=0.5, sparse=False),
+            lambda n: torch.randint(7, (n, 3)),
+            out_shape=(3, *m.point_shape),
+            manifold_out=m,
+        )
+        for m in MANIFOLDS
+    )
 
 
 @pytest.mark.parametrize("manifold", MANIFOLDS, ids=repr)

@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from isometry.layers import FermiDirac
+from isometry.layers.testing import LayerCase, LayerSuite
+
+
+class TestFermiDirac(LayerSuite):
+    cases = (LayerCase(lambda: FermiDirac(r=1.5, t=0.25), lambda n: torch.rand(n, 3), out_shape=(3,)),)
 
 
 def test_it_is_the_formula() -> None:

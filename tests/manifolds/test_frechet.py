@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.functional import hessian, jacobian
-from torch.func import functional_call, vmap
+from torch.func import functional_call, jvp, vmap
 
-from isometry.manifolds import Euclidean, Lorentz, Manifold, PoincareBall, Sphere, frechet_mean
+from isometry.manifolds import Euclidean, Lorentz, Manifold, PoincareBall, SPDAffineInvariant, Sphere, frechet_mean
 from isometry.manifolds.testing import Case, assert_close_points, assert_small
 
 CURVATURE = 0.37
@@ -166,6 +166,63 @@ def test_mean_of_a_wide_cloud(kind: type[PoincareBall] | type[Lorentz]) -> None:
     mean = frechet_mean(manifold, x.double())
     field = manifold.logmap(mean, x.double()).mean(0)
     assert_small(manifold.norm(mean, field), 1e-10, "sum of the logs")
+
+
+def test_clouds_of_every_width_converge() -> None:
+    """The curvature along and across the directions to the points differs by their distance."""
+    manifold = Lorentz(4)
+    for spread in (1e-6, 0.3, 1.0, 3.0):
+        u = spread * manifold.origin_vector(torch.randn(20, 30, 4, dtype=torch.float64))
+        x = manifold.expmap(manifold.origin(20, 30, 5, dtype=torch.float64), u)
+        mean = frechet_mean(manifold, x)
+        field = manifold.logmap(mean.unsqueeze(1), x).mean(1)
+        assert_small(manifold.norm(mean, field) / spread, 1e-13 * math.exp(3 * spread), "mean of the logs")
+
+
+@pytest.mark.parametrize("manifold", [Sphere(900), SPDAffineInvariant(30)], ids=repr)
+def test_high_dimensions(manifold: Manifold) -> None:
+    """Hessians of 900 and 465 rows, which are never formed: the optimum, and its derivative in a random direction."""
+    centre = manifold.random(1, *manifold.point_shape, dtype=torch.float64)
+    v, change = (manifold.proju(centre, torch.randn(32, *manifold.point_shape).double()) for _ in range(2))
+    length = manifold.norm(centre, v, keepdim=True)
+
+    def cloud(t: float | Tensor) -> Tensor:
+        return manifold.expmap(centre, (v + t * change) / length)
+
+    mean = frechet_mean(manifold, cloud(0))
+    assert_small(manifold.norm(mean, manifold.logmap(mean, cloud(0)).mean(0)), 1e-13, "mean of the logs")
+
+    t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    gradcheck(lambda t: (frechet_mean(manifold, cloud(t)) * change[0]).sum(), t)
+
+
+def test_second_derivatives_need_no_third_ones_of_the_logarithm() -> None:
+    """The spectral functions behind this manifold have only two."""
+    manifold = SPDAffineInvariant(3)
+    inputs = (manifold.random(4, 3, 3).double().requires_grad_(), torch.rand(4).double().add(0.1).requires_grad_())
+    gradgradcheck(lambda x, w: frechet_mean(manifold, manifold.projx(x), w), inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("manifold", [*MANIFOLDS, SPDAffineInvariant(2)], ids=repr)
+def test_forward_mode_is_reverse_mode(manifold: Manifold) -> None:
+    x, w = cloud(manifold, 4), torch.rand(4, dtype=torch.float64) + 0.1
+    v, g = manifold.proju(x, torch.randn_like(x)), torch.randn_like(x[0])
+    value, change = jvp(lambda x: frechet_mean(manifold, x, w), (x,), (v,))
+    reverse = jacobian(lambda x: (frechet_mean(manifold, x, w) * g).sum(), x)
+    torch.testing.assert_close((change * g).sum(), (reverse * v).sum(), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(value, frechet_mean(manifold, x, w), rtol=1e-13, atol=1e-13)
+
+
+def test_compiles_as_one_graph() -> None:
+    manifold = SPDAffineInvariant(2)
+
+    def value_and_gradient(mean: Callable[..., Tensor]) -> list[Tensor]:
+        x = cloud(manifold, 4).requires_grad_()
+        value = mean(manifold, x)
+        return [value, *torch.autograd.grad(value.sin().sum(), x)]
+
+    compiled = value_and_gradient(torch.compile(frechet_mean, backend="aot_eager", fullgraph=True))
+    torch.testing.assert_close(compiled, value_and_gradient(frechet_mean), rtol=1e-13, atol=1e-13)
 
 
 def test_bad_input() -> None:

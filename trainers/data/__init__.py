@@ -1,28 +1,48 @@
-"""Hierarchies and graphs, and the batches on which their embeddings are trained."""
+"""Data to train on: hierarchies and graphs, and labelled samples to classify."""
 
 from isometry.trainers.data.batches import EdgeBatches, NodeBatches
+from isometry.trainers.data.covariance import covariances
+from isometry.trainers.data.digits import Digits
 from isometry.trainers.data.distance_batches import DistanceBatches
 from isometry.trainers.data.edge_list import read_csv, read_edge_list, read_npz
+from isometry.trainers.data.emg import EMG
 from isometry.trainers.data.graph import Graph
 from isometry.trainers.data.graph_data import DistanceDataModule, GraphDataModule
+from isometry.trainers.data.hdm05 import HDM05
+from isometry.trainers.data.mamem import MAMEM
+from isometry.trainers.data.mnist import MNIST10k
 from isometry.trainers.data.negative_sampling import NegativeSampler
+from isometry.trainers.data.sample_batches import OrderedSamples, ShuffledSamples
 from isometry.trainers.data.sources import balanced_tree, read_graph
+from isometry.trainers.data.tensor_data import TensorDataModule
+from isometry.trainers.data.time_series import TimeSeries, read_ts
 from isometry.trainers.data.wordnet import mammals_of, read_wordnet_nouns, wordnet_mammals
 
 __all__ = [
+    "EMG",
+    "HDM05",
+    "MAMEM",
+    "Digits",
     "DistanceBatches",
     "DistanceDataModule",
     "EdgeBatches",
     "Graph",
     "GraphDataModule",
+    "MNIST10k",
     "NegativeSampler",
     "NodeBatches",
+    "OrderedSamples",
+    "ShuffledSamples",
+    "TensorDataModule",
+    "TimeSeries",
     "balanced_tree",
+    "covariances",
     "mammals_of",
     "read_csv",
     "read_edge_list",
     "read_graph",
     "read_npz",
+    "read_ts",
     "read_wordnet_nouns",
     "wordnet_mammals",
 ]

@@ -1,16 +1,16 @@
 """The Lightning data module of a graph."""
 
-import pytorch_lightning as pl
 import torch
 
 from isometry.trainers.data.batches import EdgeBatches, NodeBatches
 from isometry.trainers.data.distance_batches import DistanceBatches
 from isometry.trainers.data.graph import Graph
+from isometry.trainers.data.process_share import SharedDataModule
 
 _EVALUATED_DISTANCES = 2**19  # of an evaluation item, over all processes; bounds the memory of its distances
 
 
-class _EvaluatedGraph(pl.LightningDataModule):
+class _EvaluatedGraph(SharedDataModule):
     """A graph whose nodes, or a sample of them, are evaluated."""
 
     def __init__(self, graph: Graph, eval_nodes: int | None, seed: int) -> None:
@@ -24,15 +24,9 @@ class _EvaluatedGraph(pl.LightningDataModule):
         """Number of nodes, which has to be the model's."""
         return self.graph.num_nodes
 
-    @property
-    def _share(self) -> dict[str, int]:
-        """This process and the number of processes."""
-        trainer = self.trainer
-        return {"rank": trainer.global_rank, "world_size": trainer.world_size} if trainer else {}
-
     def val_dataloader(self) -> NodeBatches:
         """Return this process's share of the nodes to evaluate."""
-        n, share = self.num_nodes, self._share
+        n, share = self.num_nodes, self.share
         nodes = torch.arange(n)
         if self.eval_nodes is not None:
             nodes = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))[: self.eval_nodes]
@@ -89,7 +83,7 @@ class GraphDataModule(_EvaluatedGraph):
             burn_in_power=self.burn_in_power,
             drop_last=self.drop_last,
             seed=self.seed,
-            **self._share,
+            **self.share,
         )
 
 
@@ -117,4 +111,4 @@ class DistanceDataModule(_EvaluatedGraph):
 
     def train_dataloader(self) -> DistanceBatches:
         """Return this process's share of the training batches."""
-        return DistanceBatches(self.graph, self.batch_size, self.num_others, seed=self.seed, **self._share)
+        return DistanceBatches(self.graph, self.batch_size, self.num_others, seed=self.seed, **self.share)

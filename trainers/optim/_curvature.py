@@ -49,9 +49,13 @@ class TrainedCurvature(NamedTuple):
             with torch.enable_grad():
                 pairs = [_entries(opened(p.detach(), cut), opened(g, cut)) for p, g, cut in chosen]
                 work = torch.stack([(g * manifold.rescale(x, c_old)).sum() for x, g in pairs]).sum()
-                slopes = torch.autograd.grad(work, [found[name] for name in moving])
+                if not work.requires_grad:  # a metric whose change leaves the points where they are
+                    continue
+                slopes = torch.autograd.grad(work, [found[name] for name in moving], allow_unused=True)
             p, _, cut = chosen[0]
             for name, slope in zip(moving, slopes, strict=True):
+                if slope is None:
+                    continue
                 theta = self.parameters[name]
                 pulls.append((theta, shared_like(total(slope, p, cut), theta)))
         return pulls

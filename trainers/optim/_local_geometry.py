@@ -7,9 +7,20 @@ import geoopt
 from geoopt.manifolds import Manifold as AnyManifold
 from torch import Tensor
 
-from isometry.manifolds import Euclidean, Lorentz, PoincareBall, Product, Sphere
+from isometry.manifolds import (
+    Euclidean,
+    Grassmann,
+    Lorentz,
+    PoincareBall,
+    Product,
+    Sphere,
+    StiefelCanonical,
+    StiefelEuclidean,
+)
 from isometry.trainers.optim._local import LocalFlat, LocalGeometry, LocalSphere, Rate
+from isometry.trainers.optim._local_grassmann import LocalGrassmann
 from isometry.trainers.optim._local_hyperbolic import LocalBall, LocalLorentz
+from isometry.trainers.optim._local_stiefel import LocalStiefel
 
 
 class LocalProduct(LocalGeometry):
@@ -58,10 +69,13 @@ class LocalProduct(LocalGeometry):
 
 _LOCAL: dict[type, Any] = {
     Euclidean: LocalFlat,
+    Grassmann: LocalGrassmann,
     Lorentz: LocalLorentz,
     PoincareBall: LocalBall,
     Product: LocalProduct,
     Sphere: LocalSphere,
+    StiefelCanonical: LocalStiefel,
+    StiefelEuclidean: LocalStiefel,
 }
 
 

@@ -4,7 +4,7 @@ import geoopt
 import pytest
 import torch
 
-from isometry.manifolds import Lorentz, Manifold, PoincareBall
+from isometry.manifolds import Grassmann, Lorentz, Manifold, PoincareBall
 from isometry.trainers.optim._local import LocalGeometry
 from isometry.trainers.optim._local_geometry import local_geometry
 from tests.trainers.optim.cases import MANIFOLDS
@@ -56,6 +56,26 @@ class TestAgainstManifold:
         y, moved = local.move_with(3 * u, u)
         assert manifold.point_residual(y).max() < 1e-14
         assert manifold.tangent_residual(y, moved).max() < 1e-12
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 1), (5, 2), (5, 3), (8, 4)])
+def test_grassmann(n: int, k: int) -> None:
+    """Frames are those of Cholesky's factor, not the manifold's: what is compared does not depend on them."""
+    manifold = Grassmann(n, k)
+    x, u, v, local = start(manifold)
+    torch.testing.assert_close(local.gradient(v + x), manifold.egrad2rgrad(x, v + x))
+    torch.testing.assert_close(local.square(v, v), manifold.inner(x, v, keepdim=True))
+    errors = [float(manifold.dist(local.move(u, r), manifold.expmap(x, r * u)).max()) for r in (1e-2, 1e-3)]
+    assert errors[0] < 1e-6
+    assert errors[1] < errors[0] / 900 + 1e-13
+    rate = -torch.rand(50, 1, 1, dtype=torch.float64)
+    y, moved = local.move_along(u, rate)
+    torch.testing.assert_close(y, local.move(u, rate))
+    torch.testing.assert_close(moved, manifold.transp(x, y, u), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(local.move_with(rate * u, v)[1], manifold.retr_transp(x, rate * u, v)[1])
+    y, moved = local.move_along(v, 3.0)
+    assert manifold.point_residual(y).max() < 1e-13  # the condition of (x + u)^T (x + u), about 100, times eps
+    assert manifold.tangent_residual(y, moved).max() < 1e-12
 
 
 @pytest.mark.parametrize("dim", [2, 10, 512])
