@@ -254,9 +254,15 @@ def main() -> None:
             show(case.name, cases[case.name])
     if not (args.quick or args.groups):
         versions = {name: importlib.metadata.version(name) for name in ("spd-learn", "geoopt")}
-        record = {"machine": machine() | versions, "rounds": rounds, "cases": cases}
-        rounded = json.loads(json.dumps(record), parse_float=lambda s: float(f"{float(s):.4g}"))
-        (RESULTS / "spd.json").write_text(json.dumps(rounded, indent=1) + "\n")
+        save(machine() | versions, rounds, cases)
+
+
+def save(setting: dict[str, Any], rounds: int, cases: dict[str, Any]) -> None:
+    """Write the results, four digits and one line for each case, for readable diffs."""
+    rounded = json.loads(json.dumps(cases), parse_float=lambda s: float(f"{float(s):.4g}"))
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(result)}" for name, result in rounded.items())
+    text = f'{{"machine": {json.dumps(setting)},\n"rounds": {rounds},\n"cases": {{\n{lines}\n}}}}\n'
+    (RESULTS / "spd.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ Classes as subspaces
 A linear classifier knows each class by a vector. Here a class is a subspace of dimension k, a point of the Grassmann
 manifold, and an image belongs to the class with whose subspace its features make the least angle. At equal numbers of
 parameters: accuracy on new images; angles from features to their class, and within a class; and "transfer", how well a
-logistic regression tells 5 to 9 by features learned from 0 to 4. Subspaces win, if mostly with k = 1; from the pixels
-it does still better. The images are scikit-learn's or, with ``--data`` and in the picture, MNIST's.
+logistic regression tells 5 to 9 by features learned from 0 to 4. Subspaces win, mostly with k = 1 already; from pixels
+it does still better, and with SGD vectors transfer as well. Images are scikit-learn's or, with ``--data``, MNIST's.
 
 .. image:: /images/subspace_classes.png
    :alt: Angles between the subspaces of ten digits, and between the features of one digit
@@ -114,9 +114,7 @@ def draw_spread(axes: Axes, row: int, name: str, to_class: Tensor, within: Tenso
     axes.stairs(filled, bins, baseline=-row, fill=True, color=color, alpha=0.8)
     axes.stairs(line, bins, baseline=-row, color=INK, linewidth=1.5)
     axes.text(-3, -row, name, ha="right", va="bottom", fontsize=12)
-    axes.set(
-        title="Within a class (filled), to its subspace (line)", xlabel="degrees", yticks=[], xticks=range(0, 101, 20)
-    )
+    axes.set(title="Degrees within a class (filled), to its subspace (line)", yticks=[], xticks=range(0, 101, 20))
     axes.spines[:].set_visible(False)
 
 

@@ -105,12 +105,13 @@ class BatchNorm(nn.Module):
         self._view = view(manifold)
         channels = () if num_channels is None else (num_channels,)
         domains = () if num_domains is None else (num_domains,)
-        self.scale = nn.Parameter(torch.ones(channels, dtype=dtype, device=device))
+        # Not scalars: sharding refuses them as parameters, and compiled code loses updates of scalar buffers (torch 2.13).
+        self.scale = nn.Parameter(torch.ones(channels or (1,), dtype=dtype, device=device))
         self.bias = nn.Parameter(manifold.origin(*channels, *manifold.point_shape, dtype=dtype, device=device).detach())
         register_manifold(self, "bias", manifold)
         shape = (*domains, *channels, *manifold.point_shape)
         self.register_buffer("running_mean", manifold.origin(*shape, dtype=dtype, device=device).detach())
-        self.register_buffer("running_var", torch.ones((*domains, *channels), dtype=dtype, device=device))
+        self.register_buffer("running_var", torch.ones((*domains, *channels) or (1,), dtype=dtype, device=device))
         self.register_buffer("num_stopped", torch.zeros((), dtype=torch.int64, device=device), persistent=False)
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
@@ -156,7 +157,7 @@ class BatchNorm(nn.Module):
             var = self._view.scale**2 * average(squares)
             self._update(self._view.back(mean.detach()), var.detach(), average.present)
         else:
-            var = self._by_domain(self.running_var).to(x.dtype)
+            var = self._running_variances().to(x.dtype)
         rate = average.at_samples(self.scale.to(x.dtype) / (var + self.eps).sqrt())
         return self._view.back(self._departed(self._view.points(self.bias.to(x.dtype)), self._like_point(rate) * u))
 
@@ -176,7 +177,7 @@ class BatchNorm(nn.Module):
         m = self.manifold
         # A learnable curvature may have moved since the mean was stored.
         old_mean = m.projx(self._by_domain(self.running_mean).to(mean.dtype))
-        old_var = self._by_domain(self.running_var).to(var.dtype)
+        old_var = self._running_variances().to(var.dtype)
         there = present.reshape(-1, *(1,) * (old_var.ndim - 1))
         new_mean = torch.where(self._like_point(there), m.geodesic(self.momentum, old_mean, mean), old_mean)
         self.running_mean.copy_(new_mean.view_as(self.running_mean))
@@ -203,6 +204,10 @@ class BatchNorm(nn.Module):
 
     def _by_domain(self, statistic: Tensor) -> Tensor:
         return statistic.unsqueeze(0) if self.num_domains is None else statistic
+
+    def _running_variances(self) -> Tensor:
+        """Return the running variances ``[domains]`` or ``[domains, C]``."""
+        return self.running_var.view(-1, *self.bias.shape[: self.bias.ndim - self.manifold.ndim])
 
     def _like_point(self, value: Tensor) -> Tensor:
         return value.reshape(value.shape + (1,) * self.manifold.ndim)

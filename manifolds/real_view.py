@@ -75,6 +75,8 @@ class RealView(Wrapper):
     retr = viewed(Manifold.retr)
     retr_transp = viewed(Manifold.retr_transp)
     transp = viewed(Manifold.transp)
+    transp_from_origin = viewed(Manifold.transp_from_origin)
+    transp_to_origin = viewed(Manifold.transp_to_origin)
     log_det_exp = viewed(HomogeneousManifold.log_det_exp)
     origin_coordinates = viewed(HomogeneousManifold.origin_coordinates)
     compute_dtype = Manifold.compute_dtype

@@ -14,14 +14,14 @@ from isometry.manifolds._unitary import above, nearest, skew_from
 class SpecialOrthogonal(MatrixGroup):
     r"""The rotations ``x [n, n]`` of ``R^n``: ``x^T x = 1``, ``det x = 1``, with the metric ``<u, v> = tr(u^T v)``.
 
-    The metric is that of pymanopt and of the entries (the Frobenius norm), in which a rotation of a plane by the
-    angle t has length ``sqrt(2) t``; ``Scaled(SpecialOrthogonal(n), 1/sqrt(2))`` measures angles. A tangent vector at
-    ``x`` is the matrix ``u = x a`` with ``a`` skew. Right and left multiplication are isometries.
+    The metric is that of the entries (the Frobenius norm) and of pymanopt, in which a rotation of a plane by the
+    angle t has length ``sqrt(2) t``. ``Scaled(SpecialOrthogonal(n), 1/sqrt(2))`` measures angles, as geomstats does. A
+    tangent vector at ``x`` is the matrix ``u = x a`` with ``a`` skew. Left and right multiplication are isometries.
 
     Accuracy: exp, log, distance and transport within some units in the last place at all angles, relative to
-    their own size for close pairs. At the cut locus (an angle of pi) the log is one of the two shortest, or in
-    four dimensions and more undefined where several angles are pi: the error grows as 1 over ``2 pi`` minus the sum of
-    the two largest. Derivatives are exact up to the second order, at equal angles and at the identity.
+    their own size for close pairs. At the cut locus (an angle of pi) the log is one of the shortest; where two angles
+    tend to pi its error grows as 1 over ``2 pi`` minus their sum, the distance to the conjugate locus. Derivatives are
+    exact up to the second order, at equal angles and at the identity.
 
     Args:
         n: Number of rows, at least 2; the intrinsic dimension is ``n(n-1)/2``.

@@ -10,6 +10,7 @@ holds T of any order, as the derivative of each order is of the next. The divide
 a small gap: they are closed forms without cancellation, or a Taylor series where points nearly coincide.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -81,7 +82,10 @@ def spectrum(x: Float[Tensor, "*b n n"], *, refine: bool = False) -> Spectrum:
     """
     with torch.no_grad():
         symmetric = (x.detach() + x.detach().mT) / 2
-        values, vectors = eigh(symmetric)
+        # LAPACK may refuse a whole batch for one matrix that is not finite: that one's values are NaN.
+        finite = symmetric.sum((-2, -1), keepdim=True).isfinite()
+        values, vectors = eigh(torch.where(finite, symmetric, 0))
+        values = torch.where(finite.squeeze(-1), values, math.nan)
         return Spectrum(*(refined(symmetric, values, vectors) if refine else (values, vectors)))
 
 

@@ -13,7 +13,8 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    assert {"wordnet_mammals", "wordnet_nouns"} <= {path.stem for path in EXAMPLES}
+    expected = {"hdm05_spdnet", "ill_conditioning", "mamem_eeg", "spd_geodesics", "spherical_heads", "subspace_classes"}
+    assert expected | {"wordnet_mammals", "wordnet_nouns"} <= {path.stem for path in EXAMPLES}
 
 
 def load(path: Path) -> ModuleType:
@@ -44,3 +45,9 @@ def test_the_nouns_say_where_to_get_them(tmp_path: Path) -> None:
         main()
     with pytest.raises(FileNotFoundError, match=r"noun_closure\.npz: no such file; expected a numpy archive of names"):
         main(tmp_path / "noun_closure.npz")
+
+
+@pytest.mark.parametrize("name", ["hdm05_spdnet", "mamem_eeg"])
+def test_examples_of_data_that_is_not_packaged_ask_for_it(name: str) -> None:
+    with pytest.raises(SystemExit, match="--data: name a folder"):
+        load(FOLDER / f"{name}.py").main()

@@ -115,7 +115,7 @@ MORE_MANIFOLDS = [
     bures(SPDGeneralizedBuresWasserstein(2, M=[[2.0, 0.5], [0.5, 1.0]]), condition=2.7),  # that of M
     spd(PowerDeformed(SPDAffineInvariant(2), -0.5)),
     Case(Grassmann(4, 3), cond=64.0),  # the gradient of 12 coordinates may be 4 times as long as its 3 tangent ones
-    StiefelCanonical(4, 3),
+    Case(StiefelCanonical(4, 3), cond=64.0),  # second derivatives of exponentials of size 2k = 6
     Case(StiefelCanonical(4, 2), reach=2.5, cond=160.0),  # near the conjugate locus, where dexp is 10 times as small
     StiefelEuclidean(5, 2),
     SpecialOrthogonal(2),

@@ -16,9 +16,11 @@ class LocalStiefel(LocalGeometry):
         w = u + (1 - beta)(u - x a) a + x (upper(e) - lower(e))/2
 
     The second term follows the geodesics of the metric ``beta`` in place of the Euclidean ones, and the third undoes
-    the turn by which Q differs from the nearest frame: it agrees with exp to the second order, for steps of any length
-    (``(x + w)^T (x + w) >= 1``). Vectors are transported by projection to the tangent space of the new point: equal to
-    the parallel transport to the first order, never longer in the Euclidean metric, and without a logarithm.
+    the turn by which Q differs from the nearest frame: it agrees with exp to the second order. Steps may have any
+    length (``(x + w)^T (x + w) >= 1``); the end is orthonormal to ``(1 + |u|^2) eps``, whatever the start was.
+
+    Vectors are transported by projection to the tangent space of the new point, not in parallel: equal to the first
+    order in ``u``, never longer in the Euclidean metric, and without a logarithm.
 
     Source: Cholesky QR for the retraction: Sato & Aihara 2019; vector transport by projection: Absil et al. 2008,
     section 8.1.3.
