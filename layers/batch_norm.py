@@ -105,7 +105,7 @@ class BatchNorm(nn.Module):
         self._view = view(manifold)
         channels = () if num_channels is None else (num_channels,)
         domains = () if num_domains is None else (num_domains,)
-        # Not scalars: sharding refuses them as parameters, and compiled code loses updates of scalar buffers (torch 2.13).
+        # Not scalars: sharding refuses such parameters, and compiled code loses updates of such buffers (torch 2.13).
         self.scale = nn.Parameter(torch.ones(channels or (1,), dtype=dtype, device=device))
         self.bias = nn.Parameter(manifold.origin(*channels, *manifold.point_shape, dtype=dtype, device=device).detach())
         register_manifold(self, "bias", manifold)

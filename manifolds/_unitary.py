@@ -71,11 +71,26 @@ def spectrum(e: Inexact[Tensor, "*b n n"]) -> tuple[Tensor, Tensor]:
     e = e.detach()
     finite = e.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     e = torch.where(finite, e, 0)
+    if not e.is_complex():
+        e = _off_the_cut(e)
     vectors = eigenvectors(e + eye_like(e))
     e = e.to(vectors.dtype)
     sine = (vectors.conj() * ((e - e.mH) / 2 @ vectors)).sum(-2).imag
     cosine = 1 + (vectors.conj() * ((e + e.mH) / 2 @ vectors)).sum(-2).real
     return torch.atan2(sine, cosine), vectors
+
+
+def _off_the_cut(e: Tensor) -> Tensor:
+    """Return ``e``, where ``1 + e`` turns a plane by pi exactly turned on by ``sqrt(eps)``: it has two logs, take one.
+
+    The eigenvalues ``exp(i t)`` and ``exp(-i t)`` of the plane are then distinct.
+    """
+    eps = torch.finfo(e.dtype).eps
+    n, eye = e.shape[-1], eye_like(e)
+    angles = torch.linalg.eigvals(e + eye).angle().abs()
+    at_cut = (math.pi - angles < 16 * eps).any(-1)[..., None, None]
+    any_turn = skew(torch.arange(n * n, dtype=e.dtype, device=e.device).sin().reshape(n, n))
+    return torch.where(at_cut, (e + eye) @ matrix_exp(eps**0.5 * any_turn) - eye, e)
 
 
 def with_sum_zero(angles: Tensor) -> Tensor:
@@ -100,7 +115,7 @@ def log(e: Inexact[Tensor, "*b n n"]) -> Inexact[Tensor, "*b n n"]:
     half = (angles.unsqueeze(-1) - angles.unsqueeze(-2)) / 2
     sinc = torch.sinc(half / math.pi)
     eps = torch.finfo(sinc.dtype).eps
-    kernel = 1 / torch.where(sinc.abs() < eps, eps, sinc)
+    kernel = 1 / torch.where(sinc.abs() < eps**0.5, eps**0.5, sinc)
     a = (vectors * (1j * angles).unsqueeze(-2)) @ vectors.mH
     a = skew(a if e.is_complex() else a.real)
     r = eye_like(e) + e

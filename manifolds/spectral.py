@@ -60,9 +60,7 @@ __all__ = [
 class Spectrum(NamedTuple):
     """An eigendecomposition ``U diag(values) U^T``, a constant for autograd.
 
-    Attributes:
-        values: Eigenvalues ``[*b, n]``, ascending.
-        vectors: Orthonormal eigenvectors ``[*b, n, n]``, one in each column.
+    The eigenvalues ``[*b, n]`` ascend; the orthonormal eigenvectors ``[*b, n, n]`` are the columns of ``vectors``.
     """
 
     values: Tensor
