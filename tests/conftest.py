@@ -45,5 +45,6 @@ jaxtyping.install_import_hook(CHECKED_PACKAGES, "beartype.beartype")
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
     torch.compiler.reset()

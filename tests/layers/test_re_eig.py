@@ -110,8 +110,7 @@ def test_what_is_not_finite_never_becomes_finite() -> None:
     x[1, 0, 0] = torch.inf
     assert not ReEig(EPS)(x)[1].isfinite().all()
     x[1, 0, 0] = torch.nan
-    with pytest.raises(torch.linalg.LinAlgError):
-        ReEig(EPS)(x)
+    assert not ReEig(EPS)(x)[1].isfinite().all()
 
 
 def test_half_formats_are_computed_in_full() -> None:

@@ -42,7 +42,7 @@ class LocalStiefel(LocalGeometry):
     def move(self, v: Tensor, rate: Rate) -> Tensor:
         """Return the frame of the class docstring for the velocity ``rate v``."""
         u = rate * v
-        column = torch.arange(u.shape[-1], device=u.device)
+        column = torch.arange(u.shape[-1], dtype=u.dtype, device=u.device)
         turn = (u.mT @ u) * ((column - column.unsqueeze(-1)).sign() / 2)
         if self.beta != 1:
             a = self.x.mT @ u
