@@ -1,7 +1,6 @@
 """What the rotation groups share: matrices under multiplication, with the metric of their entries."""
 
 import math
-from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -124,14 +123,6 @@ class MatrixGroup(EmbeddedManifold, HomogeneousManifold):
         """Return ``g x h^H``."""
         left, right = g
         return left @ x @ right.mH
-
-    @abstractmethod
-    def origin_vector(self, z: Tensor) -> Tensor:
-        """Return the element of the Lie algebra with coordinates ``z``."""
-
-    @abstractmethod
-    def origin_coordinates(self, u: Tensor) -> Tensor:
-        """Return the coordinates of an element of the Lie algebra."""
 
     @full_precision
     def log_det_exp(self, x: Tensor, u: Tensor) -> Tensor:

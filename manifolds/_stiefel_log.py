@@ -23,7 +23,7 @@ from torch import Tensor
 
 from isometry.manifolds._matrix_exp import matrix_exp
 from isometry.manifolds._stiefel_geodesics import displacement, proju
-from isometry.manifolds._unitary import above, skew, skew_from, spectrum
+from isometry.manifolds._unitary import above, rotation_log, skew, skew_from
 
 _TURNS = 8  # of the completion
 _NEWTON = 32  # steps at the end, at most
@@ -132,9 +132,7 @@ def _canonical(target: Tensor) -> Tensor:
     m, k = target.shape[-2:]
     completion = _completion(target + _eye(target, m, k))
     for _ in range(_TURNS):
-        e = torch.cat([target, completion - _eye(target, m, m)[..., k:]], -1)
-        angles, vectors = spectrum(e)
-        log = skew(((vectors * (1j * angles).unsqueeze(-2)) @ vectors.mH).real)
+        log = rotation_log(torch.cat([target, completion - _eye(target, m, m)[..., k:]], -1))
         rest = log[..., k:, k:]
         if bool((torch.linalg.matrix_norm(rest) < torch.finfo(target.dtype).eps ** 0.5).all()):
             break

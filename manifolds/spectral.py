@@ -115,7 +115,8 @@ class _OperatorIntegral(torch.autograd.Function):
         # torch.compile traces neither *args nor defaults here
         g = [v for v in (g1, g2, g3) if v is not None]
         k = len(g)
-        axes = [[-1 if i == j else 1 for j in range(k + 1)] for i in range(k + 1)]
+        n = values.shape[-1]
+        axes = [[n if i == j else 1 for j in range(k + 1)] for i in range(k + 1)]
         kernel = f.divided([values.reshape(*values.shape[:-1], *axis) for axis in axes])
         if k == 0:
             return (vectors * kernel.unsqueeze(-2)) @ vectors.mT

@@ -90,6 +90,17 @@ def test_at_the_cut_locus_log_is_one_of_the_shortest(n: int) -> None:
     assert float((m.expmap(x, u) - y).abs().max()) < 1e-14
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [4, 8, 16])
+def test_signed_permutations_have_a_log(n: int, dtype: torch.dtype) -> None:
+    """Their eigenvalues are roots of unity, often equal, -1 among them, often more than twice."""
+    m = SpecialOrthogonal(n)
+    x = torch.stack([torch.eye(n, dtype=dtype)[torch.randperm(n)] for _ in range(100)])
+    x[:, 0] *= torch.linalg.det(x).unsqueeze(-1)
+    origin = m.origin(*x.shape, dtype=dtype)
+    assert float((m.expmap(origin, m.logmap(origin, x)) - x).abs().max()) < 32 * torch.finfo(dtype).eps
+
+
 # --- theorems ---------------------------------------------------------------------------------------------------
 
 

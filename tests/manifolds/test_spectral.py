@@ -294,3 +294,12 @@ def test_the_asymmetric_part_is_ignored_and_gets_no_gradient() -> None:
     z = (x + skew).requires_grad_()
     (gradient,) = torch.autograd.grad((sym_log(z) * torch.arange(9.0).reshape(3, 3)).sum(), z)
     assert torch.equal(gradient, gradient.mT)
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    x = torch.empty(0, 3, 3, dtype=torch.float64, requires_grad=True)
+    value = sym_log(x)
+    assert value.shape == sym_derivative(x, LOG, x).shape == (0, 3, 3)
+    value.sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == (0, 3, 3)
