@@ -95,19 +95,19 @@ class View(NamedTuple):
     def points(self, x: Tensor) -> Tensor:
         """Return ``phi(x)``."""
         for p in self.pull_backs:
-            x = p._at(x).coordinates()
+            x = p.chart_at(x).coordinates()
         return x
 
     def back(self, y: Tensor) -> Tensor:
         """Return ``phi^-1(y)``."""
         for p in reversed(self.pull_backs):
-            y = p._point(y)
+            y = p.from_image(y)
         return y
 
     def vectors(self, u: Tensor) -> Tensor:
         """Return ``D phi(E)[u]`` of tangent vectors at the origin."""
         for p in self.pull_backs:
-            u = p._at(origin_like(p, u)).push(u)
+            u = p.chart_at(origin_like(p, u)).push(u)
         return u
 
 
@@ -118,4 +118,4 @@ def view(manifold: Manifold) -> View:
         pull_backs.append(manifold)
         manifold = manifold.manifold
     maps = _REGISTERED.get(type(manifold), Translation(_centred, _departed))
-    return View(manifold, maps, tuple(pull_backs), float(math.prod(p._scale for p in pull_backs)))
+    return View(manifold, maps, tuple(pull_backs), float(math.prod(p.scale for p in pull_backs)))

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._iterate import iterate
 from isometry.manifolds._lyapunov import generator
 from isometry.manifolds._optimal_map import Coupling, coupling, displacement
 from isometry.manifolds._smooth import with_value
 from isometry.manifolds._spd import symmetric_part
-from isometry.manifolds.frechet import _iterate
 
 _FIXED_POINT_STEPS = 64
 _FIXED_POINT_TOLERANCE = 1e-3
@@ -58,7 +58,7 @@ class _InverseHessian(torch.autograd.Function):
 
         z = precondition(r)
         start = (torch.zeros_like(r), r, z, _inner(r, z))
-        return _iterate(step, lambda h, r, *_: _inner(r, r) > stop, start, _CONJUGATE_GRADIENT_STEPS)[0]
+        return iterate(step, lambda h, r, *_: _inner(r, r) > stop, start, _CONJUGATE_GRADIENT_STEPS)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -112,7 +112,7 @@ def _optimum(x: Tensor, w: Tensor) -> Tensor:
     there = average(mean)[0]
     size = _inner(there @ mean, there)
     stop = _FIXED_POINT_TOLERANCE**2 * size
-    mean = _iterate(step, lambda mean, there, size: size > stop, (mean, there, size), _FIXED_POINT_STEPS)[0]
+    mean = iterate(step, lambda mean, there, size: size > stop, (mean, there, size), _FIXED_POINT_STEPS)[0]
     for _ in range(_NEWTON_STEPS):
         r, pair = average(mean)
         # the T - 1 of the step that changes the mean by the correction, to first order

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from numpy.polynomial import legendre
 from torch import Tensor
 
+from isometry.manifolds._iterate import iterate
 from isometry.manifolds._lyapunov import Diagonalisation, solve_lyapunov
-from isometry.manifolds.frechet import _iterate
 from isometry.manifolds.spectral import spectrum
 
 _NODES = 24
@@ -99,7 +99,7 @@ class _Volterra(torch.autograd.Function):
 
         start = (g.clone(), _size(g))
         least = 2 * torch.finfo(g.dtype).eps
-        return _iterate(sweep, lambda h, change: change > least * _size(h), start, _SWEEPS)[0]
+        return iterate(sweep, lambda h, change: change > least * _size(h), start, _SWEEPS)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -21,6 +21,11 @@ def symmetric_part(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     return (x + x.mT) / 2
 
 
+def congruence(a: Float[Tensor, "*#b n n"], x: Float[Tensor, "*#b n n"]) -> Float[Tensor, "*b n n"]:
+    """Return the symmetric ``a x a^T``."""
+    return symmetric_part(a @ x @ a.mT)
+
+
 def eigenvalues(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
     """Return the eigenvalues of symmetric matrices; NaN for those that are not finite, which LAPACK may refuse."""
     finite = x.sum((-2, -1), keepdim=True).isfinite()

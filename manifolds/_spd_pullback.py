@@ -38,22 +38,23 @@ class PullBack(SPD):
         super().__init__(manifold.n, manifold.upcast)
         self.manifold = manifold
         self.parallel = manifold.parallel
-        self._scale = scale
+        self.scale = scale
 
     @abstractmethod
     def _chart(self, x: Tensor) -> Chart:
         """Return phi at the symmetric matrices ``x``."""
 
     @abstractmethod
-    def _point(self, coordinates: Tensor) -> Tensor:
+    def from_image(self, coordinates: Tensor) -> Tensor:
         """Return ``phi^-1``."""
 
-    def _at(self, x: Tensor) -> Chart:
+    def chart_at(self, x: Tensor) -> Chart:
+        """Return phi at the symmetric part of ``x``."""
         return self._chart(symmetric_part(x))
 
     def injectivity_radius(self) -> float:
         """Return ``s`` times that of the other geometry."""
-        return self._scale * self.manifold.injectivity_radius()
+        return self.scale * self.manifold.injectivity_radius()
 
     def domain_margin(self, x: Tensor, u: Tensor) -> Tensor:
         """Return how far ``exp_x(u)`` is from where geodesics end: positive inside; infinity where they never end."""
@@ -63,52 +64,50 @@ class PullBack(SPD):
 
     @full_precision
     def _domain_margin(self, x: Tensor, u: Tensor) -> Tensor:
-        at = self._at(x)
+        at = self.chart_at(x)
         return self.manifold.domain_margin(at.coordinates(), at.push(symmetric_part(u)))
 
     @full_precision
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the gradient at ``phi(x)`` of the function there, carried back, over ``s^2``."""
-        at = self._at(x)
+        at = self.chart_at(x)
         gradient = self.manifold.egrad2rgrad(at.coordinates(), at.pull_adjoint(symmetric_part(u)))
-        return at.pull(gradient) / self._scale**2
+        return at.pull(gradient) / self.scale**2
 
     @full_precision
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
         """Return ``s^2 <D phi(x)[u], D phi(x)[v]>_(phi(x))``."""
-        at = self._at(x)
+        at = self.chart_at(x)
         image = None if v is None else at.push(symmetric_part(v))
-        return self._scale**2 * self.manifold.inner(
-            at.coordinates(), at.push(symmetric_part(u)), image, keepdim=keepdim
-        )
+        return self.scale**2 * self.manifold.inner(at.coordinates(), at.push(symmetric_part(u)), image, keepdim=keepdim)
 
     @full_precision
     def dist2(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return ``s^2 d(phi(x), phi(y))^2``."""
-        here, there = self._at(x), self._at(y)
+        here, there = self.chart_at(x), self.chart_at(y)
         if isinstance(self.manifold, RefinedSPD):
             value = self.manifold.dist2_given(here.coordinates(), there.coordinates(), here.to(there))
             value = value[..., None, None] if keepdim else value
         else:
             value = self.manifold.dist2(here.coordinates(), there.coordinates(), keepdim=keepdim)
-        return self._scale**2 * value
+        return self.scale**2 * value
 
     @full_precision
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """Return ``phi^-1(exp_(phi(x))(D phi(x)[u]))``."""
-        at = self._at(x)
-        return self._point(self.manifold.expmap(at.coordinates(), at.push(symmetric_part(u))))
+        at = self.chart_at(x)
+        return self.from_image(self.manifold.expmap(at.coordinates(), at.push(symmetric_part(u))))
 
     @full_precision
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the other geometry's retraction, carried back."""
-        at = self._at(x)
-        return self._point(self.manifold.retr(at.coordinates(), at.push(symmetric_part(u))))
+        at = self.chart_at(x)
+        return self.from_image(self.manifold.retr(at.coordinates(), at.push(symmetric_part(u))))
 
     @full_precision
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ``D phi(x)^-1[log_(phi(x))(phi(y))]``."""
-        here, there = self._at(x), self._at(y)
+        here, there = self.chart_at(x), self.chart_at(y)
         if isinstance(self.manifold, RefinedSPD):
             return here.pull(self.manifold.logmap_given(here.coordinates(), there.coordinates(), here.to(there)))
         return here.pull(self.manifold.logmap(here.coordinates(), there.coordinates()))
@@ -119,26 +118,28 @@ class PullBack(SPD):
 
     @full_precision
     def _geodesic(self, t: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return self._point(self.manifold.geodesic(t, self._at(x).coordinates(), self._at(y).coordinates()))
+        return self.from_image(
+            self.manifold.geodesic(t, self.chart_at(x).coordinates(), self.chart_at(y).coordinates())
+        )
 
     @full_precision
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Return ``D phi(y)^-1`` of the transport between the images."""
-        here, there = self._at(x), self._at(y)
+        here, there = self.chart_at(x), self.chart_at(y)
         moved = self.manifold.transp(here.coordinates(), there.coordinates(), here.push(symmetric_part(v)))
         return there.pull(moved)
 
     @full_precision
     def transp_to_origin(self, x: Tensor, v: Tensor) -> Tensor:
         """Return ``v`` transported to the base point, as the other geometry transports to its own."""
-        at = self._at(x)
+        at = self.chart_at(x)
         moved = self.manifold.transp_to_origin(at.coordinates(), at.push(symmetric_part(v)))
         return self._chart(self._origin(x)).pull(moved)
 
     @full_precision
     def transp_from_origin(self, y: Tensor, v: Tensor) -> Tensor:
         """Return ``v`` transported from the base point, as the other geometry transports from its own."""
-        at = self._at(y)
+        at = self.chart_at(y)
         return at.pull(self.manifold.transp_from_origin(at.coordinates(), self._chart(self._origin(y)).push(v)))
 
     def frechet_mean(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -148,7 +149,7 @@ class PullBack(SPD):
 
     @full_precision
     def _mean(self, x: Tensor, weights: Tensor | None) -> Tensor:
-        return self._point(self.manifold.frechet_mean(self._at(x).coordinates(), weights))
+        return self.from_image(self.manifold.frechet_mean(self.chart_at(x).coordinates(), weights))
 
     def origin(self, *size: Any, dtype: Any = None, device: Any = None, seed: Any = 42) -> Tensor:
         """Return ``phi^-1`` of the other geometry's base point."""
@@ -156,4 +157,4 @@ class PullBack(SPD):
         return self._origin(x.to(self.compute_dtype(x.dtype))).to(x.dtype).expand(shape).clone()
 
     def _origin(self, like: Tensor) -> Tensor:
-        return self._point(self.manifold.origin(self.n, self.n, dtype=like.dtype, device=like.device))
+        return self.from_image(self.manifold.origin(self.n, self.n, dtype=like.dtype, device=like.device))

@@ -12,8 +12,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from isometry.manifolds._matrix_exp import matrix_exp
-from isometry.manifolds._polar import tightened
-from isometry.manifolds._smooth import with_value
+from isometry.manifolds._polar import rotation, svd
 
 
 def skew(a: Inexact[Tensor, "*b n n"]) -> Inexact[Tensor, "*b n n"]:
@@ -144,17 +143,9 @@ def nearest(m: Inexact[Tensor, "*b n n"]) -> Inexact[Tensor, "*b n n"]:
 
     Source: Kabsch 1976; the derivatives as in ``polar_rotation``.
     """
-    clean = torch.nan_to_num(m.detach())
-    left, values, right = torch.linalg.svd(clean)
+    left, values, right = svd(m)
     if not m.is_complex():
         sign = torch.where(torch.linalg.det(left @ right) < 0, -1.0, 1.0).to(values.dtype).unsqueeze(-1)
         signs = torch.cat([torch.ones_like(values[..., 1:]), sign], -1)
         values, left = values * signs, left * signs.unsqueeze(-2)
-    near = left.mH @ m @ right.mH  # diag(values) up to rounding, and differentiable
-    total = values.unsqueeze(-1) + values.unsqueeze(-2)
-    total = torch.where(total == 0, torch.inf, total)
-    turn = (near - near.mH) / total
-    first = eye_like(turn) + turn + turn @ turn / 2
-    rest = first.mH @ near
-    path = first @ (eye_like(turn) + (rest - rest.mH) / total)
-    return with_value(tightened(left @ right), left @ path @ right)
+    return rotation(m, left, values, right)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vjp
 
-from isometry.manifolds._precision import captured
+from isometry.manifolds._iterate import iterate
 
 if TYPE_CHECKING:
     from isometry.manifolds.base import Manifold
@@ -67,25 +67,6 @@ def _like_point(value: Tensor, manifold: "Manifold") -> Tensor:
     return value.reshape(value.shape + (1,) * manifold.ndim)
 
 
-def _iterate(
-    body: Callable[..., tuple[Tensor, ...]],
-    unfinished: Callable[..., Tensor],
-    state: tuple[Tensor, ...],
-    limit: int,
-) -> tuple[Tensor, ...]:
-    """Return the state after ``body`` has been applied until no row is unfinished, at most ``limit`` times."""
-    if torch.compiler.is_compiling():
-        count = torch.zeros((), dtype=torch.int64, device=state[0].device)
-        return torch.while_loop(
-            lambda k, *s: (k < limit) & unfinished(*s).any(), lambda k, *s: (k + 1, *body(*s)), (count, *state)
-        )[1:]
-    for _ in range(limit):
-        if not captured() and not bool(unfinished(*state).any()):
-            break
-        state = body(*state)
-    return state
-
-
 def _karcher(manifold: "Manifold", x: Tensor, w: Tensor) -> Tensor:
     """Return a point near the mean, from the first point by steps along F.
 
@@ -111,7 +92,7 @@ def _karcher(manifold: "Manifold", x: Tensor, w: Tensor) -> Tensor:
     size = manifold.norm(mean, field)
     stop = torch.finfo(w.dtype).eps ** 0.5 * (w * manifold.dist(mean.unsqueeze(-1 - manifold.ndim), x)).sum(-1)
     start = (mean, field, size, torch.ones_like(size))
-    return _iterate(step, lambda mean, field, size, rate: size > stop, start, _KARCHER_STEPS)[0]
+    return iterate(step, lambda mean, field, size, rate: size > stop, start, _KARCHER_STEPS)[0]
 
 
 def _flat(manifold: "Manifold", x: Tensor, u: Tensor) -> Tensor:
@@ -146,7 +127,7 @@ def _solve(manifold: "Manifold", mean: Tensor, x: Tensor, w: Tensor, rhs: Tensor
     square = manifold.inner(mean, residual)
     stop = torch.finfo(square.dtype).eps ** 2 * square
     start = (torch.zeros_like(residual), residual, residual.clone(), square)
-    return _iterate(step, lambda *state: state[-1] > stop, start, min(manifold.dim, _CONJUGATE_STEPS))[0]
+    return iterate(step, lambda *state: state[-1] > stop, start, min(manifold.dim, _CONJUGATE_STEPS))[0]
 
 
 class _InverseHessian(torch.autograd.Function):

@@ -92,7 +92,8 @@ class PowerDeformed(PullBack):
     def _chart(self, x: Tensor) -> PowerChart:
         return PowerChart(x, self._power, self._root)
 
-    def _point(self, coordinates: Tensor) -> Tensor:
+    def from_image(self, coordinates: Tensor) -> Tensor:
+        """Return ``coordinates^(1/theta)``."""
         # NaN, where a geodesic has ended, has no eigenvalues
         number = coordinates.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
         eye = torch.eye(self.n, dtype=coordinates.dtype, device=coordinates.device)

@@ -13,6 +13,7 @@ from isometry.manifolds._smooth import asinhc_sqrt, log_sinhc_sqrt, with_value
 from isometry.manifolds._spd import (
     SPD,
     cholesky,
+    congruence,
     differentiated,
     eigenvalues,
     lower_inverse,
@@ -22,11 +23,6 @@ from isometry.manifolds._spd import (
 )
 from isometry.manifolds.base import HomogeneousManifold
 from isometry.manifolds.spectral import EXP, INVERSE, LOG, SQRT, ScalarFunction, Spectrum, spectrum, sym_function
-
-
-def congruence(a: Float[Tensor, "*#b n n"], x: Float[Tensor, "*#b n n"]) -> Float[Tensor, "*b n n"]:
-    """Return the symmetric ``a x a^T``."""
-    return symmetric_part(a @ x @ a.mT)
 
 
 def dist2(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Float[Tensor, "*b"]:

@@ -12,9 +12,8 @@ from isometry.manifolds._lyapunov import generator
 from isometry.manifolds._lyapunov_root import lyapunov_root
 from isometry.manifolds._optimal_map import coupling, displacement, squared_distance, squared_distance_alone
 from isometry.manifolds._precision import full_precision
-from isometry.manifolds._spd import differentiated, symmetric_part
+from isometry.manifolds._spd import congruence, differentiated, symmetric_part
 from isometry.manifolds._spd_pullback import RefinedSPD
-from isometry.manifolds.spd_affine_invariant import congruence
 
 
 def identity_like(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "n n"]:

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from isometry.manifolds._precision import full_precision
-from isometry.manifolds._spd import lower_inverse, symmetric_part
+from isometry.manifolds._spd import congruence, lower_inverse, symmetric_part
 from isometry.manifolds._spd_flat import Chart
 from isometry.manifolds._spd_pullback import PullBack, RefinedSPD
-from isometry.manifolds.spd_affine_invariant import congruence
 from isometry.manifolds.spd_bures_wasserstein import SPDBuresWasserstein
 
 
@@ -122,17 +121,18 @@ class SPDGeneralizedBuresWasserstein(PullBack, RefinedSPD):
     def _chart(self, x: Tensor) -> CongruenceChart:
         return CongruenceChart(x, self.factor.to(x))
 
-    def _point(self, coordinates: Tensor) -> Tensor:
+    def from_image(self, coordinates: Tensor) -> Tensor:
+        """Return ``C coordinates C^T``."""
         return congruence(self.factor.to(coordinates), coordinates)
 
     @full_precision
     def dist2_given(self, x: Tensor, y: Tensor, gap: Tensor) -> Tensor:
         """Return the squared distance of the images, which differ by ``c^-1 gap c^-T``."""
-        at = self._at(x)
-        return self.manifold.dist2_given(at.coordinates(), self._at(y).coordinates(), at.push(gap))
+        at = self.chart_at(x)
+        return self.manifold.dist2_given(at.coordinates(), self.chart_at(y).coordinates(), at.push(gap))
 
     @full_precision
     def logmap_given(self, x: Tensor, y: Tensor, gap: Tensor) -> Tensor:
         """Return the logarithm of the images, which differ by ``c^-1 gap c^-T``, carried back."""
-        at = self._at(x)
-        return at.pull(self.manifold.logmap_given(at.coordinates(), self._at(y).coordinates(), at.push(gap)))
+        at = self.chart_at(x)
+        return at.pull(self.manifold.logmap_given(at.coordinates(), self.chart_at(y).coordinates(), at.push(gap)))

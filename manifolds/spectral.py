@@ -44,7 +44,6 @@ __all__ = [
     "ScalarFunction",
     "Smooth",
     "Spectrum",
-    "lyapunov",
     "spectrum",
     "sym_derivative",
     "sym_difference",
@@ -247,19 +246,3 @@ def sym_inv_sqrt(x: Float[Tensor, "*b n n"], spectrum: Spectrum | None = None) -
 def sym_power(x: Float[Tensor, "*b n n"], p: float, spectrum: Spectrum | None = None) -> Float[Tensor, "*b n n"]:
     """Return ``x^p`` of positive definite ``x``."""
     return sym_function(x, Power(p), spectrum)
-
-
-def lyapunov(
-    p: Float[Tensor, "*#b n n"], v: Float[Tensor, "*#b n n"], spectrum: Spectrum | None = None
-) -> Float[Tensor, "*b n n"]:
-    """Return the symmetric L with ``p L + L p = v`` for positive definite ``p``: the derivative of sqrt at ``p^2``.
-
-    Args:
-        p: Positive definite matrices.
-        v: Symmetric matrices.
-        spectrum: The decomposition of this ``p`` where it is known.
-
-    Source: Bhatia 1997, Matrix Analysis, theorem VII.2.3.
-    """
-    values, vectors = _decomposed(p, spectrum)
-    return sym_derivative(p @ p, SQRT, v, Spectrum(values * values, vectors))

@@ -105,7 +105,8 @@ def test_bad_input() -> None:
 @pytest.mark.peers
 def test_it_is_spd_learns_with_query_and_key_exchanged() -> None:
     """Their softmax runs over what they call queries."""
-    matt = pytest.importorskip("spd_learn.models.matt")
+    from spd_learn.models import matt
+
     theirs = matt.AttentionManifold(4, 3).double()
     ours = attention(SPDLogEuclidean(3)).double()
     with torch.no_grad():
