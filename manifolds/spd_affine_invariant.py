@@ -31,7 +31,7 @@ def dist2(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Float[Ten
     ``e^l`` are the eigenvalues of ``x^-1 y``, and ``G = L_x^-1 (y - x) L_y^-T`` has singular values ``2 |sinh(l/2)|``:
     nothing cancels for close pairs, and of far pairs both the large and the small eigenvalues come out.
     """
-    half = torch.linalg.solve_triangular(cholesky(x), (y - x).mT, upper=False)
+    half = torch.linalg.solve_triangular(cholesky(x), y - x, upper=False)
     g = torch.linalg.solve_triangular(cholesky(y).mT, half, upper=True, left=False)
     q = eigenvalues(g @ g.mT).clamp_min(0)
     return (q * asinhc_sqrt(q / 4).square()).sum(-1)
@@ -41,13 +41,16 @@ def dist2(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Float[Ten
 def pencil(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> tuple[Tensor, Tensor]:
     r"""Return ``l [*b, n]`` and ``B [*b, n, n]`` with ``B^T x B = I`` and ``B^T y B = diag(e^l)``, without a graph.
 
-    ``P = L^T B`` diagonalises ``W = L^-1 y L^-T``, ``x = L L^T``. Decomposed is ``W - W^-1 = 2 sinh(log W)``, formed as
-    ``L^-1 (y - x) (L^-T + y^-1 L)``: nothing cancels for close pairs, and far ones keep both ends of the spectrum.
+    With ``x = L_x L_x^T``, ``y = L_y L_y^T`` and ``M = L_x^-1 L_y``, ``P = L_x^T B`` diagonalises ``W = M M^T``. Decomposed is
+    ``W - W^-1 = 2 sinh(log W) = G (M^T + M^-1)``, where ``G = M - M^-T`` is formed as ``L_x^-1 (y - x) L_y^-T``:
+    nothing cancels for close pairs, and far ones keep both ends of the spectrum.
     """
-    lower, right = cholesky(x), lower_inverse(cholesky(y))
-    left = lower_inverse(lower)
-    values, vectors = spectrum(left @ (y - x) @ (left.mT + right.mT @ (right @ lower)))
-    return (values / 2).asinh(), left.mT @ vectors
+    solve = torch.linalg.solve_triangular
+    lower, right = cholesky(x), cholesky(y)
+    g = solve(right.mT, solve(lower, y - x, upper=False), upper=True, left=False)
+    m = solve(lower, right, upper=False)
+    values, vectors = spectrum(g @ (m.mT + lower_inverse(m)))
+    return (values / 2).asinh(), solve(lower.mT, vectors, upper=True)
 
 
 class Whitened:
@@ -94,18 +97,22 @@ class _SquaredDistance(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def gradients(x: Tensor, y: Tensor, values: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-        if not differentiated(x, y):
-            weighted = values.unsqueeze(-2) * basis
-            return -2 * weighted @ basis.mT, 2 * weighted @ ((-values).exp().unsqueeze(-2) * basis).mT
-        white = Whitened(x, y, values, basis)
+    def gradients(
+        x: Tensor, y: Tensor, values: Tensor, basis: Tensor, w: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradients, times ``w`` (shape = batch)."""
+        if not differentiated(*(t for t in (x, y, w) if t is not None)):
+            values = values.unsqueeze(-2)
+            scale = 2 * values if w is None else 2 * w[..., None, None] * values
+            return -(scale * basis) @ basis.mT, (scale * (-values).exp() * basis) @ basis.mT
+        white = Whitened(symmetric_part(x), symmetric_part(y), values, basis)
         log, back = white.log(), white.inverse.mT
-        return -2 * congruence(back, log), 2 * congruence(back, log @ white.function(INVERSE))
+        dx, dy = -2 * congruence(back, log), 2 * congruence(back, log @ white.function(INVERSE))
+        return (dx, dy) if w is None else (w[..., None, None] * dx, w[..., None, None] * dy)
 
     @staticmethod
     def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, ...]:
-        dx, dy = _SquaredDistance.gradients(*ctx.saved_tensors)
-        return w[..., None, None] * dx, w[..., None, None] * dy, None, None
+        return *_SquaredDistance.gradients(*ctx.saved_tensors, w), None, None
 
 
 class _ForwardMode(_SquaredDistance):
@@ -124,10 +131,10 @@ class _ForwardMode(_SquaredDistance):
 
 
 def recorded_dist2(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Float[Tensor, "*b"]:
-    """Return the squared distance with its derivatives, from one decomposition."""
+    """Return the squared distance of the symmetric parts with its derivatives, from one decomposition."""
     x, y = torch.broadcast_tensors(x, y)
     function = _SquaredDistance if torch.compiler.is_compiling() else _ForwardMode
-    return function.apply(x, y, *pencil(x, y))
+    return function.apply(x, y, *pencil(symmetric_part(x.detach()), symmetric_part(y.detach())))
 
 
 def whitened(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Whitened:
@@ -169,8 +176,7 @@ class SPDAffineInvariant(SPD, HomogeneousManifold):
     @full_precision
     def dist2(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return the sum of the squared logarithms of the eigenvalues of ``x^-1 y``, smooth at ``x = y``."""
-        x, y = symmetric_part(x), symmetric_part(y)
-        value = recorded_dist2(x, y) if differentiated(x, y) else dist2(x, y)
+        value = recorded_dist2(x, y) if differentiated(x, y) else dist2(symmetric_part(x), symmetric_part(y))
         return value[..., None, None] if keepdim else value
 
     @full_precision
