@@ -2,40 +2,56 @@
 
 ``centred(x, y) = T_(x->E) log_x(y)`` and ``departed(x, u) = exp_x(T_(E->x) u)`` with the transport T are inverse to
 each other. On a group or gyrogroup they are ``log_E(-x + y)`` and ``x + exp_E(u)``, cheaper where these have closed
-forms: such a pair is registered for a class of manifolds, and a layer looks it up when it is constructed. On the
+forms: such maps are registered for a class of manifolds, and a layer looks them up when it is constructed. On the
 pull-back of another geometry a layer computes in that geometry, where derivatives of the diffeomorphism do not enter.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
 from isometry.manifolds import Euclidean, Manifold, SPDAffineInvariant, SPDLogCholesky, SPDLogEuclidean
 from isometry.manifolds._spd_pullback import PullBack
-from isometry.manifolds.spectral import sym_inv_sqrt, sym_sqrt
+from isometry.manifolds.spd_affine_invariant import origin_log
+from isometry.manifolds.spectral import Spectrum, sym_exp, sym_inv_sqrt, sym_sqrt
 
 Function = Callable[[Manifold, Tensor, Tensor], Tensor]
+Departure = Callable[[Tensor, Tensor], Tensor]
 
 
 class Translation(NamedTuple):
-    """The two maps of a class of manifolds, as functions of the manifold and their arguments.
+    """The maps of a class of manifolds, as functions of the manifold and their arguments.
 
     Attributes:
+        log: ``(manifold, y) -> log_E(y)``.
         centred: ``(manifold, x, y) -> T_(x->E) log_x(y)``.
-        departed: ``(manifold, x, u) -> exp_x(T_(E->x) u)``.
+        seen: ``(manifold, x, y) -> u, departed``: the same ``u``, and ``departed(g, rate) = exp_g(T_(E->g) rate u)``
+            for a rate ``[*b]``.
         flat: Whether the manifold is a Euclidean space in other coordinates.
     """
 
+    log: Callable[[Manifold, Tensor], Tensor]
     centred: Function
-    departed: Function
+    seen: Callable[[Manifold, Tensor, Tensor], tuple[Tensor, Departure]]
     flat: bool = False
 
 
 def origin_like(manifold: Manifold, x: Tensor) -> Tensor:
     """Return one origin, in the format of ``x``."""
     return manifold.origin(*manifold.point_shape, dtype=x.dtype, device=x.device)
+
+
+def _log(manifold: Manifold, y: Tensor) -> Tensor:
+    return manifold.logmap(origin_like(manifold, y), y)
+
+
+def _seen(centred: Function, departed: Function, manifold: Manifold, x: Tensor, y: Tensor) -> tuple[Tensor, Departure]:
+    """Return ``seen`` of a class of manifolds where nothing that ``centred`` computes serves ``departed``."""
+    u = centred(manifold, x, y)
+    return u, lambda g, rate: departed(manifold, g, rate.reshape(rate.shape + (1,) * manifold.ndim) * u)
 
 
 def _centred(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -48,32 +64,41 @@ def _departed(manifold: Manifold, x: Tensor, u: Tensor) -> Tensor:
 
 def _flat_centred(manifold: Manifold, x: Tensor, y: Tensor) -> Tensor:
     """Return ``log_E(y) - log_E(x)``: on a flat space ``log_E`` is an isometry."""
-    origin = origin_like(manifold, x)
-    return manifold.logmap(origin, y) - manifold.logmap(origin, x)
+    return _log(manifold, y) - _log(manifold, x)
 
 
 def _flat_departed(manifold: Manifold, x: Tensor, u: Tensor) -> Tensor:
     """Return ``exp_E(log_E(x) + u)``."""
-    origin = origin_like(manifold, x)
-    return manifold.expmap(origin, manifold.logmap(origin, x) + u)
+    return manifold.expmap(origin_like(manifold, x), _log(manifold, x) + u)
+
+
+def _affine_log(manifold: SPDAffineInvariant, y: Tensor) -> Tensor:
+    return origin_log(y)[0]
 
 
 def _affine_centred(manifold: SPDAffineInvariant, x: Tensor, y: Tensor) -> Tensor:
     """Return ``log(x^(-1/2) y x^(-1/2))``."""
-    return manifold.logmap(origin_like(manifold, x), manifold.act(sym_inv_sqrt(x), y))
+    return origin_log(manifold.act(sym_inv_sqrt(x), y))[0]
 
 
-def _affine_departed(manifold: SPDAffineInvariant, x: Tensor, u: Tensor) -> Tensor:
-    """Return ``x^(1/2) exp(u) x^(1/2)``."""
-    return manifold.act(sym_sqrt(x), manifold.expmap(origin_like(manifold, x), u))
+def _affine_seen(manifold: SPDAffineInvariant, x: Tensor, y: Tensor) -> tuple[Tensor, Departure]:
+    """Return ``u = log(x^(-1/2) y x^(-1/2))`` and ``g^(1/2) exp(rate u) g^(1/2)``, from one decomposition."""
+    u, logs = origin_log(manifold.act(sym_inv_sqrt(x), y))
+
+    def departed(g: Tensor, rate: Tensor) -> Tensor:
+        power = sym_exp(rate[..., None, None] * u, Spectrum(rate.unsqueeze(-1) * logs.values, logs.vectors))
+        return manifold.act(sym_sqrt(g), power)
+
+    return u, departed
 
 
-_FLAT = Translation(_flat_centred, _flat_departed, flat=True)
+_TRANSPORT = Translation(_log, _centred, partial(_seen, _centred, _departed))
+_FLAT = Translation(_log, _flat_centred, partial(_seen, _flat_centred, _flat_departed), flat=True)
 _REGISTERED: dict[type[Manifold], Translation] = {
     Euclidean: _FLAT,
     SPDLogEuclidean: _FLAT,
     SPDLogCholesky: _FLAT,
-    SPDAffineInvariant: Translation(_affine_centred, _affine_departed),
+    SPDAffineInvariant: Translation(_affine_log, _affine_centred, _affine_seen),
 }
 
 
@@ -117,5 +142,5 @@ def view(manifold: Manifold) -> View:
     while isinstance(manifold, PullBack):
         pull_backs.append(manifold)
         manifold = manifold.manifold
-    maps = _REGISTERED.get(type(manifold), Translation(_centred, _departed))
+    maps = _REGISTERED.get(type(manifold), _TRANSPORT)
     return View(manifold, maps, tuple(pull_backs), float(math.prod(p.scale for p in pull_backs)))

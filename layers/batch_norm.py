@@ -8,17 +8,16 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from isometry.layers._batch_average import BatchAverage
-from isometry.layers._translation import origin_like, view
+from isometry.layers._translation import Departure, Translation, origin_like, view
 from isometry.manifolds import Manifold, ShapeError, register_manifold
 from isometry.manifolds._precision import captured, full_precision
 
 _MARGIN = 0.01
 
 
-def karcher_mean(manifold: Manifold, x: Tensor, average: BatchAverage, steps: int) -> Tensor:
+def karcher_mean(manifold: Manifold, maps: Translation, x: Tensor, average: BatchAverage, steps: int) -> Tensor:
     """Return the tangent mean at the origin, moved by ``steps`` steps ``mu <- exp_mu(average of log_mu(x))``."""
-    mean = origin_like(manifold, x)
-    mean = manifold.expmap(mean, average(manifold.logmap(mean, x)))
+    mean = manifold.expmap(origin_like(manifold, x), average(maps.log(manifold, x)))
     for _ in range(steps):
         mean = manifold.expmap(mean, average(manifold.logmap(average.at_samples(mean), x)))
     return mean
@@ -150,7 +149,7 @@ class BatchNorm(nn.Module):
             mean = self._batch_mean(x, average)
         else:
             mean = self._view.points(self._by_domain(self.running_mean).to(x.dtype))
-        u = self._view.translation.centred(m, average.at_samples(mean), x)
+        u, departed = self._view.translation.seen(m, average.at_samples(mean), x)
         if self.training:
             origin = origin_like(m, x)
             squares = m.inner(origin, u) if self.dispersion == "mean" else m.dist2(origin, x)
@@ -159,13 +158,13 @@ class BatchNorm(nn.Module):
         else:
             var = self._running_variances().to(x.dtype)
         rate = average.at_samples(self.scale.to(x.dtype) / (var + self.eps).sqrt())
-        return self._view.back(self._departed(self._view.points(self.bias.to(x.dtype)), self._like_point(rate) * u))
+        return self._view.back(self._departed(self._view.points(self.bias.to(x.dtype)), u, rate, departed))
 
     def _batch_mean(self, x: Tensor, average: BatchAverage) -> Tensor:
-        m = self._view.manifold
+        m, maps = self._view.manifold, self._view.translation
         if self.mean_steps is not None:
             # The tangent mean at the origin is the mean on a flat manifold.
-            return karcher_mean(m, x, average, 0 if self._view.translation.flat else self.mean_steps)
+            return karcher_mean(m, maps, x, average, 0 if maps.flat else self.mean_steps)
         points = x.movedim(0, -1 - m.ndim)
         points = points.expand(len(average.share), *points.shape)
         weights = torch.where(average.present.unsqueeze(-1), average.share, 1)
@@ -183,12 +182,12 @@ class BatchNorm(nn.Module):
         self.running_mean.copy_(new_mean.view_as(self.running_mean))
         self.running_var.copy_(torch.where(there, old_var.lerp(var, self.momentum), old_var).view_as(self.running_var))
 
-    def _departed(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return ``exp_x(T_(E->x) u)``, the vectors shortened where that does not exist."""
+    def _departed(self, x: Tensor, u: Tensor, rate: Tensor, departed: Departure) -> Tensor:
+        """Return ``exp_x(T_(E->x) rate u)``, the vectors shortened where that does not exist."""
         m = self._view.manifold
         if not hasattr(m, "domain_margin"):
-            return self._view.translation.departed(m, x, u)
-        v = m.transp_from_origin(x, u)
+            return departed(x, rate)
+        v = m.transp_from_origin(x, self._like_point(rate) * u)
         with torch.no_grad():
             margin = m.domain_margin(x, v)
             outside = margin < _MARGIN

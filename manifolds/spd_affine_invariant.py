@@ -41,9 +41,9 @@ def dist2(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Float[Ten
 def pencil(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> tuple[Tensor, Tensor]:
     r"""Return ``l [*b, n]`` and ``B [*b, n, n]`` with ``B^T x B = I`` and ``B^T y B = diag(e^l)``, without a graph.
 
-    With ``x = L_x L_x^T``, ``y = L_y L_y^T`` and ``M = L_x^-1 L_y``, ``P = L_x^T B`` diagonalises ``W = M M^T``. Decomposed is
-    ``W - W^-1 = 2 sinh(log W) = G (M^T + M^-1)``, where ``G = M - M^-T`` is formed as ``L_x^-1 (y - x) L_y^-T``:
-    nothing cancels for close pairs, and far ones keep both ends of the spectrum.
+    With ``x = L_x L_x^T``, ``y = L_y L_y^T`` and ``M = L_x^-1 L_y``, ``P = L_x^T B`` diagonalises ``W = M M^T``.
+    Decomposed is ``W - W^-1 = 2 sinh(log W) = G (M^T + M^-1)``, where ``G = M - M^-T`` is formed as
+    ``L_x^-1 (y - x) L_y^-T``: nothing cancels for close pairs, and far ones keep both ends of the spectrum.
     """
     solve = torch.linalg.solve_triangular
     lower, right = cholesky(x), cholesky(y)
@@ -135,6 +135,14 @@ def recorded_dist2(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> 
     x, y = torch.broadcast_tensors(x, y)
     function = _SquaredDistance if torch.compiler.is_compiling() else _ForwardMode
     return function.apply(x, y, *pencil(symmetric_part(x.detach()), symmetric_part(y.detach())))
+
+
+def origin_log(y: Float[Tensor, "*b n n"]) -> tuple[Float[Tensor, "*b n n"], Spectrum]:
+    """Return ``log y``, as exact for close and far eigenvalues as ``pencil`` has them, and its decomposition."""
+    y = symmetric_part(y)
+    logs = Spectrum(*pencil(torch.eye(y.shape[-1], dtype=y.dtype, device=y.device), y))
+    value = congruence(logs.vectors, logs.values.diag_embed())
+    return with_value(value, sym_function(y, LOG, Spectrum(logs.values.exp(), logs.vectors))), logs
 
 
 def whitened(x: Float[Tensor, "*#b n n"], y: Float[Tensor, "*#b n n"]) -> Whitened:
