@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from isometry.manifolds import Lorentz, PoincareBall, Sphere, register_manifold
+from isometry.manifolds import (
+    Grassmann,
+    Lorentz,
+    PoincareBall,
+    SPDAffineInvariant,
+    Sphere,
+    StiefelEuclidean,
+    register_manifold,
+)
 from isometry.trainers.optim import RiemannianAdam, RiemannianSGD, clip_riemannian_grad_norm_, riemannian_grad_norm
 from tests.trainers.callbacks.toy import in_two_processes
 
@@ -20,7 +28,7 @@ OPTIMIZERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 
 
 class Net(nn.Module):
-    """Tables that do not divide by two, on a manifold of learnable curvature; points that the shards cut."""
+    """Tables that do not divide by two, on a manifold of learnable curvature; points and matrices that shards cut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +42,14 @@ class Net(nn.Module):
         register_manifold(self, "point", self.ball)
         register_manifold(self, "sphere", Sphere(3))
         register_manifold(self, "lorentz", Lorentz(3))
+        for name, m, batch in (
+            ("frame", StiefelEuclidean(5, 2), ()),
+            ("subspaces", Grassmann(4, 2), (3,)),
+            ("covariances", SPDAffineInvariant(3), (2,)),
+        ):
+            value = m.random(*batch, *m.point_shape, generator=generator, dtype=torch.float64)
+            self.register_parameter(name, nn.Parameter(value))
+            register_manifold(self, name, m)
         self.linear = nn.Linear(3, 2, dtype=torch.float64)
         with torch.no_grad():
             self.linear.weight.fill_(0.3)
@@ -41,6 +57,8 @@ class Net(nn.Module):
 
     def forward(self) -> Tensor:
         distances = self.ball.dist2(self.table, self.point).sum() + self.linear(self.table).square().sum()
+        matrices = (self.frame, self.subspaces, self.covariances)
+        distances = distances + sum((p - 0.2).square().sin().sum() for p in matrices)
         return distances + (self.sphere - 0.3).square().sin().sum() + (self.lorentz - 0.5).square().sum()
 
 
