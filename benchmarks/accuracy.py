@@ -10,22 +10,19 @@ floor: the error of the exact answer rounded to the dtype. Both are the worst ov
 
 import argparse
 import itertools
-import json
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.accuracy_cases import DIM, Cell, Implementation, Operation, Sampler, cells
+from benchmarks.accuracy_cases import DIM, Cell, Implementation, Operation, Sampler, Source, cells
 from benchmarks.accuracy_peers import implementations
-from benchmarks.accuracy_report import MANIFOLDS, Record, environment, markdown
+from benchmarks.accuracy_report import MANIFOLDS, Record, markdown, save
 from tests.manifolds.reference import MP, PoincareBall, Vector, vector
 
-ROOT = Path(__file__).resolve().parent.parent
 DTYPES = [torch.float32, torch.float64]
 # The second one is no power of 4, so that its root is not exact, and is the same number in both dtypes.
 CURVATURES = [1.0, float(np.float32(0.37))]
@@ -60,7 +57,7 @@ def evaluate(title: str, contender: Implementation, operation: Operation, cell: 
         return torch.full((len(cell.x), DIM), float("nan"))  # a peer that refuses its input
 
 
-def measure(sampler: Sampler, cell: Cell, contenders: dict[str, Implementation]) -> Iterator[Record]:
+def measure(sampler: Source, cell: Cell, contenders: dict[str, Implementation]) -> Iterator[Record]:
     """The worst errors of every operation of a cell, over the samples whose truth the dtype can hold."""
     for name, operation in cell.operations.items():
         truths = {i: operation.truth(sampler.ref, *sample) for i, sample in enumerate(cell.exact)}
@@ -108,11 +105,7 @@ def main() -> None:
     if quick:
         print(text)
         return
-    rows = ",\n".join(json.dumps(record.as_json()) for record in records)  # one line each, for readable diffs
-    results = ROOT / "benchmarks/results/accuracy.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(f'{{"environment": {json.dumps(environment())},\n"records": [\n{rows}\n]}}\n')
-    (ROOT / "docs/accuracy.md").write_text(text)
+    save("accuracy", records, text)
 
 
 if __name__ == "__main__":

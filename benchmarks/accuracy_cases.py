@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -48,6 +48,21 @@ class Cell:
     v: Tensor
     exact: list[Exact]
     operations: Operations
+
+
+class Source(Protocol):
+    """What the measurement asks of a sampler: the exact geometry, its rounding and its range."""
+
+    space: str
+    dtype: torch.dtype
+    c: float
+    ref: Any
+
+    def in_range(self, x: Vector) -> bool:
+        """Whether an exact point lies in the documented range."""
+
+    def rounded(self, x: Vector) -> Tensor:
+        """The floats nearest to an exact vector."""
 
 
 class Sampler:

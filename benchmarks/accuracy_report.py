@@ -1,5 +1,6 @@
 """The tables of docs/accuracy.md from the records of benchmarks/accuracy.py."""
 
+import json
 import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["isometry", "torch", "numpy", "mpmath", "geoopt", "hypll", "geomstats", "pymanopt"]
 PAIRS = ["dist", "logmap", "transp", "gradient of dist"]
 MANIFOLDS = ["PoincareBall", "Lorentz", "Sphere"]
@@ -72,19 +74,28 @@ def targets() -> list[Target]:
     return sorted(found, key=lambda target: (MANIFOLDS.index(target.manifold), target.dtype))
 
 
-def environment() -> dict[str, str]:
+def environment(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Versions and machine."""
     found = {
         "python": platform.python_version(),
         "machine": _processor(),
         "threads": str(torch.get_num_threads()),
     }
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def save(name: str, records: Iterable[Record], text: str, packages: Iterable[str] = PACKAGES) -> None:
+    """Write the page docs/NAME.md and all its cells, benchmarks/results/NAME.json."""
+    rows = ",\n".join(json.dumps(record.as_json()) for record in records)  # one line each, for readable diffs
+    results = ROOT / f"benchmarks/results/{name}.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(f'{{"environment": {json.dumps(environment(packages))},\n"records": [\n{rows}\n]}}\n')
+    (ROOT / f"docs/{name}.md").write_text(text)
 
 
 def _processor() -> str:
@@ -94,12 +105,14 @@ def _processor() -> str:
     return f"{platform.system()} {platform.machine()}, {names[0] if names else platform.processor()}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = ["| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]]
     return "\n".join(lines) + "\n"
 
 
-def _show(error: float | None) -> str:
+def show(error: float | None) -> str:
+    """An error in one digit."""
     if error is None:
         return ""
     return "fails" if math.isinf(error) else "0" if error == 0 else f"{error:.0e}"
@@ -117,10 +130,10 @@ def _target_table(records: list[Record]) -> str:
         promise = f"{target.limit:g} x floor" if target.of_floor else f"{target.limit:g}"
         met = "yes" if target.ratio(worst) <= 1 else f"**no**, {target.ratio(worst):.2g} times"
         rows.append([*target[:3], promise, f"{worst.errors['isometry']:.1e}", _place(worst), met])
-    return _table(["manifold", "dtype", "operation", "promise", "error there", "worst place", "kept"], rows)
+    return table(["manifold", "dtype", "operation", "promise", "error there", "worst place", "kept"], rows)
 
 
-def _error_table(records: list[Record], head: Sequence[str], key: Callable[[Record], Sequence[str]]) -> str:
+def error_table(records: list[Record], head: Sequence[str], key: Callable[[Record], Sequence[str]]) -> str:
     """One row per key; the worst error of each column over the records of the row."""
     columns = list(dict.fromkeys(title for r in records for title in r.errors))
     rows: dict[Sequence[str], list[Record]] = {}
@@ -130,8 +143,8 @@ def _error_table(records: list[Record], head: Sequence[str], key: Callable[[Reco
     for name, members in rows.items():
         floor = max(r.floor for r in members)
         errors = [max((r.errors[title] for r in members if title in r.errors), default=None) for title in columns]
-        cells.append([*name, *map(_show, [floor, *errors])])
-    return _table([*head, "floor", *columns], cells)
+        cells.append([*name, *map(show, [floor, *errors])])
+    return table([*head, "floor", *columns], cells)
 
 
 def _sections(records: list[Record]) -> Iterable[str]:
@@ -145,13 +158,13 @@ def _sections(records: list[Record]) -> Iterable[str]:
             members = [r for r in apart if r.operation == operation]
             if manifold == "Sphere":
                 label = "length" if operation.startswith("expmap") else "angle"
-                yield _error_table(members, [label], lambda r: (r.pair,))
+                yield error_table(members, [label], lambda r: (r.pair,))
             elif operation.startswith("expmap"):
-                yield _error_table(members, ["radius"], lambda r: (r.radius,))
+                yield error_table(members, ["radius"], lambda r: (r.radius,))
             else:
-                yield _error_table(members, ["radius", "pairs"], lambda r: (r.radius, _group(r)))
+                yield error_table(members, ["radius", "pairs"], lambda r: (r.radius, _group(r)))
         yield "### at y = x, all radii\n"
-        yield _error_table([r for r in here if r.pair == COINCIDENT], ["operation"], lambda r: (r.operation,))
+        yield error_table([r for r in here if r.pair == COINCIDENT], ["operation"], lambda r: (r.operation,))
 
 
 def _group(record: Record) -> str:
@@ -162,7 +175,8 @@ TEXT = """# Accuracy
 
 Every number here is an error against 120-digit arithmetic, evaluated **at the rounded inputs**: it is the
 implementation's own error, not the input's. `python -m benchmarks.accuracy` draws the inputs, measures and
-writes this page; all cells, one by one, are in `benchmarks/results/accuracy.json`.
+writes this page; all cells, one by one, are in `benchmarks/results/accuracy.json`. Positive definite matrices,
+subspaces, frames, rotations and normal distributions have [a page of their own](accuracy_matrices.md).
 
 How to read it.
 
