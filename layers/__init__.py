@@ -12,18 +12,25 @@ from isometry.layers.cosine_classifier import CosineClassifier
 from isometry.layers.covariance_pooling import CovariancePooling
 from isometry.layers.dropout import Dropout
 from isometry.layers.embedding import Embedding
+from isometry.layers.feature_expansion import FeatureExpansion
 from isometry.layers.fermi_dirac import FermiDirac
 from isometry.layers.fr_map import FRMap
 from isometry.layers.gaussian_head import GaussianHead
+from isometry.layers.group_action import LinearAction, RotationAction
+from isometry.layers.hypergraph_conv import HypergraphConv, knn_hypergraph
 from isometry.layers.log_eig import LogEig
 from isometry.layers.margin_classifier import MarginClassifier
 from isometry.layers.orth_map import OrthMap
 from isometry.layers.orthogonal_adapter import OrthogonalAdapter
+from isometry.layers.power_aggregation import LEAggregation, LPAggregation
 from isometry.layers.proj_map import ProjMap
 from isometry.layers.projection_pooling import ProjectionPooling
 from isometry.layers.re_eig import ReEig
 from isometry.layers.re_orth import ReOrth
 from isometry.layers.subspace_classifier import SubspaceClassifier
+from isometry.layers.topological_attention import TopologicalAttention
+from isometry.layers.tree_field import TreeFieldIntegrator
+from isometry.layers.tree_kernel import CosineKernel, ExponentialKernel, PolynomialKernel
 from isometry.layers.vectorize import Vectorize
 
 __all__ = [
@@ -33,22 +40,34 @@ __all__ = [
     "ClassCodebook",
     "Classifier",
     "CosineClassifier",
+    "CosineKernel",
     "CovariancePooling",
     "Dropout",
     "Embedding",
+    "ExponentialKernel",
     "FRMap",
+    "FeatureExpansion",
     "FermiDirac",
     "GaussianHead",
+    "HypergraphConv",
+    "LEAggregation",
+    "LPAggregation",
+    "LinearAction",
     "LogEig",
     "MarginClassifier",
     "OrthMap",
     "OrthogonalAdapter",
+    "PolynomialKernel",
     "ProjMap",
     "ProjectionPooling",
     "ReEig",
     "ReOrth",
+    "RotationAction",
     "SubspaceClassifier",
+    "TopologicalAttention",
+    "TreeFieldIntegrator",
     "Vectorize",
     "eigen_codes",
+    "knn_hypergraph",
     "simplex_codes",
 ]
