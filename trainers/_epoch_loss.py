@@ -11,9 +11,10 @@ class EpochLoss:
     """The mean, over rows and processes, of an epoch's losses so far; a checkpoint holds it."""
 
     def __init__(self) -> None:
-        self._sum, self._rows = torch.zeros(()), 0
+        self._sum = torch.zeros(())
+        self._rows: int | Tensor = 0
 
-    def add(self, loss: Tensor, rows: int) -> None:
+    def add(self, loss: Tensor, rows: int | Tensor) -> None:
         """Add a batch's mean loss."""
         self._sum, self._rows = self._sum + rows * loss.detach(), self._rows + rows
 

@@ -14,16 +14,18 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from isometry.manifolds import named_manifolds
+from isometry.trainers._configured import configured
 from isometry.trainers._epoch_loss import EpochLoss
 from isometry.trainers.optim import clip_riemannian_grad_norm_
-from isometry.trainers.optim._riemannian import RiemannianOptimizer
-from isometry.trainers.optim.decay import spare_manifolds_from_decay
+
+IGNORED = -100  # torch's label of what has none
 
 
 class Classification(pl.LightningModule):
     r"""Train a model whose outputs are logits of classes, whatever its inputs, layers and parameters are.
 
     A batch is ``(*inputs, labels)``, labels ``[b]`` of int64, and ``model(*inputs)`` the logits ``[b, num_classes]``.
+    A label -100 is none, as that of a graph's node in another part: torch's losses and the metrics leave it out.
     Where ``model.forward`` has a parameter ``target``, as ``MarginClassifier`` does, it gets the labels in training.
     Logged are ``train/loss``, the mean over an epoch's samples, and ``loss``, ``accuracy`` and ``balanced_accuracy``
     (the mean of the classes' recalls) under ``val/`` and ``test/``, over the samples of all processes.
@@ -58,8 +60,8 @@ class Classification(pl.LightningModule):
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.metrics = MetricCollection(
             {
-                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-                "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro"),
+                "accuracy": MulticlassAccuracy(num_classes, average="micro", ignore_index=IGNORED),
+                "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", ignore_index=IGNORED),
             }
         )
         self.mean_loss = MeanMetric(nan_strategy=math.nan)  # NaN stays NaN, and is not left out
@@ -81,16 +83,7 @@ class Classification(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer, spare the manifolds from its decay, and build the schedule."""
-        optimizer = self._optimizer(self)
-        if (manifolds := named_manifolds(self)) and not isinstance(optimizer, RiemannianOptimizer):
-            raise TypeError(
-                f"Classification: {', '.join(manifolds)} would leave their manifolds under {type(optimizer).__name__}; "
-                "give an optimizer of isometry.trainers.optim."
-            )
-        spare_manifolds_from_decay(optimizer, self)
-        if self._scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self._scheduler(optimizer)}
+        return configured(self, self._optimizer, self._scheduler)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -115,7 +108,7 @@ class Classification(pl.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         _, loss = self._logits_and_loss(batch)
-        self._epoch_loss.add(loss, len(batch[-1]))
+        self._epoch_loss.add(loss, (batch[-1] != IGNORED).sum())
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -125,7 +118,7 @@ class Classification(pl.LightningModule):
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Give a batch's loss and logits to the metrics."""
         logits, loss = self._logits_and_loss(batch)
-        self.mean_loss.update(loss, weight=len(batch[-1]))
+        self.mean_loss.update(loss, weight=(batch[-1] != IGNORED).sum())
         self.metrics.update(logits, batch[-1])
 
     def on_validation_epoch_end(self) -> None:

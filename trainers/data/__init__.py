@@ -1,6 +1,9 @@
 """Data to train on: hierarchies and graphs, and labelled samples to classify."""
 
+from isometry.trainers.data.atoms import atoms_graph, read_frames
+from isometry.trainers.data.atoms_data import AtomsDataModule
 from isometry.trainers.data.batches import EdgeBatches, NodeBatches
+from isometry.trainers.data.cora import Cora, CoraHypergraph
 from isometry.trainers.data.covariance import covariances
 from isometry.trainers.data.digits import Digits
 from isometry.trainers.data.distance_batches import DistanceBatches
@@ -12,9 +15,12 @@ from isometry.trainers.data.hdm05 import HDM05
 from isometry.trainers.data.mamem import MAMEM
 from isometry.trainers.data.mnist import MNIST10k
 from isometry.trainers.data.negative_sampling import NegativeSampler
+from isometry.trainers.data.node_data import NodeDataModule
+from isometry.trainers.data.rotated_clouds import RotatedClouds
 from isometry.trainers.data.sample_batches import OrderedSamples, ShuffledSamples
 from isometry.trainers.data.sources import balanced_tree, read_graph
 from isometry.trainers.data.tensor_data import TensorDataModule
+from isometry.trainers.data.texas import Texas
 from isometry.trainers.data.time_series import TimeSeries, read_ts
 from isometry.trainers.data.wordnet import mammals_of, read_wordnet_nouns, wordnet_mammals
 
@@ -22,6 +28,9 @@ __all__ = [
     "EMG",
     "HDM05",
     "MAMEM",
+    "AtomsDataModule",
+    "Cora",
+    "CoraHypergraph",
     "Digits",
     "DistanceBatches",
     "DistanceDataModule",
@@ -31,15 +40,20 @@ __all__ = [
     "MNIST10k",
     "NegativeSampler",
     "NodeBatches",
+    "NodeDataModule",
     "OrderedSamples",
+    "RotatedClouds",
     "ShuffledSamples",
     "TensorDataModule",
+    "Texas",
     "TimeSeries",
+    "atoms_graph",
     "balanced_tree",
     "covariances",
     "mammals_of",
     "read_csv",
     "read_edge_list",
+    "read_frames",
     "read_graph",
     "read_npz",
     "read_ts",

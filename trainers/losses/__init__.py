@@ -5,6 +5,7 @@ from isometry.trainers.losses.info_nce import InfoNCE
 from isometry.trainers.losses.lambda_orthogonality import LambdaOrthogonality
 from isometry.trainers.losses.link import LinkLoss
 from isometry.trainers.losses.ranking import RankingLoss
+from isometry.trainers.losses.sie import SIELoss
 from isometry.trainers.losses.von_neumann_entropy import VonNeumannEntropyLoss, von_neumann_entropy
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LambdaOrthogonality",
     "LinkLoss",
     "RankingLoss",
+    "SIELoss",
     "VonNeumannEntropyLoss",
     "von_neumann_entropy",
 ]

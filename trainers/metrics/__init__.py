@@ -1,7 +1,9 @@
-"""Metrics of embeddings, for torchmetrics and Lightning."""
+"""Metrics of embeddings and of numbers, for torchmetrics and Lightning."""
 
 from isometry.trainers.metrics.cmc import CMC
 from isometry.trainers.metrics.distortion import Distortion
+from isometry.trainers.metrics.probes import ClassProbe, PairProbe
 from isometry.trainers.metrics.reconstruction import Reconstruction
+from isometry.trainers.metrics.residual import Residual
 
-__all__ = ["CMC", "Distortion", "Reconstruction"]
+__all__ = ["CMC", "ClassProbe", "Distortion", "PairProbe", "Reconstruction", "Residual"]
