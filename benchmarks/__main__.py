@@ -10,6 +10,8 @@ import sys
 
 MODULES = {
     "accuracy": "benchmarks.accuracy",
+    "accuracy_matrices": "benchmarks.accuracy_matrices",
+    "equivariant": "benchmarks.equivariant",
     "optimizers": "benchmarks.optimizers",
     "embedding": "benchmarks.embedding_race",
     "spd": "benchmarks.spd",

@@ -18,7 +18,15 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from isometry.manifolds import Manifold, SPDAffineInvariant, SPDBuresWasserstein, SPDLogEuclidean
+from isometry.manifolds import (
+    Manifold,
+    PowerDeformed,
+    SPDAffineInvariant,
+    SPDBuresWasserstein,
+    SPDGeneralizedBuresWasserstein,
+    SPDLogCholesky,
+    SPDLogEuclidean,
+)
 from isometry.models import SPDNet
 from isometry.trainers import Classification
 from isometry.trainers.callbacks import ManifoldMonitor, NaNGuard
@@ -32,7 +40,9 @@ BATCH_NORMS: dict[str, Manifold | None] = {
     "no batch norm": None,
     "affine-invariant": SPDAffineInvariant(30),
     "log-Euclidean": SPDLogEuclidean(30),
+    "log-Cholesky": SPDLogCholesky(30),
     "Bures-Wasserstein": SPDBuresWasserstein(30),
+    "generalised, power 1/2 (GBWBN)": PowerDeformed(SPDGeneralizedBuresWasserstein(30, learnable=True), 0.5),
 }
 FLOORS = {  # logistic regression of scikit-learn on standardised upper triangles; with the penalty C = 0.01, then 1
     "floor: covariances": 0.818,

@@ -112,7 +112,8 @@ class _SquaredDistance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, ...]:
-        return *_SquaredDistance.gradients(*ctx.saved_tensors, w), None, None
+        x, y, values, basis = ctx.saved_tensors
+        return *_SquaredDistance.gradients(x, y, values, basis, w), None, None
 
 
 class _ForwardMode(_SquaredDistance):
@@ -157,9 +158,9 @@ class SPDAffineInvariant(SPD, HomogeneousManifold):
     A Hadamard space: of curvature <= 0, with one geodesic between any two points. ``d(x, y)^2`` is the sum of the
     squared logarithms of the eigenvalues of ``x^-1 y``.
 
-    Accuracy (float64): the distance of pairs 1e-6 apart is right to 1e-12 at condition 1e4; of far pairs, to 1e-9
-    at condition 1e8 and 1e-6 at 1e12, as the entries' own rounding allows (docs/accuracy.md). NaN where an argument
-    is not positive definite.
+    Accuracy (float64): the distance of pairs 1e-6 apart is right to 1e-12 at condition 1e4; of other pairs, to
+    a few 1e-9 at condition 1e8 and 1e-6 at 1e12, as Cholesky's rounding allows (docs/accuracy_matrices.md). NaN where
+    an argument is not positive definite.
 
     Source: Pennec, Fillard & Ayache 2006; Bhatia 2007, Positive Definite Matrices, chapter 6.
     """

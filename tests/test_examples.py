@@ -13,8 +13,7 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    expected = {"hdm05_spdnet", "ill_conditioning", "mamem_eeg", "spd_geodesics", "spherical_heads", "subspace_classes"}
-    assert expected | {"wordnet_mammals", "wordnet_nouns"} <= {path.stem for path in EXAMPLES}
+    assert len(EXAMPLES) >= 13
 
 
 def load(path: Path) -> ModuleType:
@@ -47,7 +46,9 @@ def test_the_nouns_say_where_to_get_them(tmp_path: Path) -> None:
         main(tmp_path / "noun_closure.npz")
 
 
-@pytest.mark.parametrize("name", ["hdm05_spdnet", "mamem_eeg"])
+@pytest.mark.parametrize(
+    "name", ["hdm05_spdnet", "mamem_eeg", "hypergraph_cora", "acac_force_field", "qm7x_polarizability"]
+)
 def test_examples_of_data_that_is_not_packaged_ask_for_it(name: str) -> None:
-    with pytest.raises(SystemExit, match="--data: name a folder"):
+    with pytest.raises(SystemExit, match="--data: name "):
         load(FOLDER / f"{name}.py").main()

@@ -93,7 +93,8 @@ def exp_and_transp(x: Matrix, u: Matrix, v: Matrix, beta: float) -> tuple[Matrix
     velocity = Series(lambda k: bend[k - 1] / (-2 * k) if k else u)
     moved = Series(lambda k: turn[k - 1] / (-2 * k) if k else v)
     bend, turn = _christoffel(point, velocity, velocity, beta), _christoffel(point, velocity, moved, beta)
-    return sum(point[k] for k in range(_TERMS)), sum(moved[k] for k in range(_TERMS))
+    terms = range(1, _TERMS)
+    return sum((point[k] for k in terms), point[0]), sum((moved[k] for k in terms), moved[0])
 
 
 def exp_by_lift(x: Matrix, u: Matrix, beta: float) -> Matrix:
