@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from torch.autograd import grad, gradcheck, gradgradcheck
 
 from isometry.layers.equivariant import edge_frame
@@ -25,11 +26,10 @@ def test_frames_are_rotations_that_take_the_vector_to_the_axis(dtype: torch.dtyp
 
 def test_frames_are_those_of_the_two_quaternions() -> None:
     """``(1 + y, -z, 0, x)`` around the upper pole and ``(-z, 1 - y, x, 0)`` around the lower, by scipy."""
-    rotation = pytest.importorskip("scipy.spatial.transform").Rotation
     vec = torch.nn.functional.normalize(torch.randn(50, 3, dtype=torch.float64), dim=-1)
     for (x, y, z), frame in zip(vec.tolist(), edge_frame(vec), strict=True):
         w_first = (1 + y, -z, 0, x) if y >= 0 else (-z, 1 - y, x, 0)
-        expected = torch.from_numpy(rotation.from_quat([*w_first[1:], w_first[0]]).as_matrix())
+        expected = torch.from_numpy(Rotation.from_quat([*w_first[1:], w_first[0]]).as_matrix())
         assert torch.allclose(frame, expected, rtol=0, atol=1e-14)
 
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from e3nn import o3
+from sympy.physics import wigner
 from torch import Tensor
 
 from isometry.layers.equivariant._gaunt_backends import gaunt_coefficients
@@ -77,7 +78,6 @@ def test_the_bracket_holds_every_odd_triple_and_nothing_else(a: int, b: int, d: 
 
 def test_the_coefficients_are_those_of_sympy() -> None:
     """Sympy's are integrals of harmonics of norm 1 about z: ours over ``sqrt(4 pi)``, with the axes renamed."""
-    wigner = pytest.importorskip("sympy.physics.wigner")
     g = gaunt_coefficients(2, 2, 2, False)
     rows = [(n, m) for n in range(3) for m in range(-n, n + 1)]
     for i, (a, m1) in enumerate(rows):
