@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+_SWEEPS = 16
+
 
 def new_directions(
     U: Inexact[Tensor, "*b n r"], K: Inexact[Tensor, "*b n k"], limit: int | None = None
@@ -38,6 +40,17 @@ def random_basis(
 ) -> Inexact[Tensor, "*b n r"]:
     """Return orthonormal columns that span a uniformly distributed subspace, in a tensor of ``shape``."""
     return torch.linalg.qr(torch.randn(*shape, generator=generator, dtype=dtype, device=device)).Q
+
+
+def equalized(c: Inexact[Tensor, "..."], modes: Sequence[int], d: int) -> Inexact[Tensor, "..."]:
+    """Return a tensor near ``c`` whose unfoldings by the given modes have nearly equal singular values.
+
+    In a few sweeps each unfolding in turn is replaced by its polar factor, at last that of the last mode given.
+    """
+    for k in [*modes] * _SWEEPS:
+        P, _, Qh = truncated_svd(unfold(c, k, d))
+        c = fold(P @ Qh, k, c.shape[-d:])
+    return c
 
 
 def kept_rank(s: Float[Tensor, "*b k"], rank: int | None, tol: float | None) -> int:

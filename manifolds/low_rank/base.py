@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Inexact
@@ -42,7 +42,7 @@ class LowRankManifold(ABC, Generic[Point, Tangent]):
         Lubich 2024, A parallel rank-adaptive integrator for dynamical low-rank approximation.
     """
 
-    core: ClassVar[int]
+    core: int
     """The index of the core among the leaves: the one that is not orthonormal and has the norm of the tensor."""
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -133,9 +133,11 @@ class LowRankManifold(ABC, Generic[Point, Tangent]):
 
         Raises:
             ShapeError: ``w`` does not end in ``shape``.
-            ValueError: The ranks are impossible, or the budget is less than the parameters of rank 1.
+            ValueError: ``w`` is not finite, the ranks are impossible, or the budget is less than rank 1 needs.
         """
         self.check_dense(w)
+        if not bool(torch.isfinite(w).all()):
+            raise ValueError(f"{self!r}: expected finite numbers to decompose, but got infinite ones or NaN.")
         if budget is not None:
             if ranks is not None or tol is not None:
                 raise ValueError(f"{self!r}: expected a budget or ranks and tol, but got both.")
@@ -194,6 +196,13 @@ class LowRankManifold(ABC, Generic[Point, Tangent]):
         """Return ``P_(x_new)`` of the tangent vector ``t`` at ``x``, without dense tensors: a vector transport."""
 
     @abstractmethod
+    def vector(self, x: Point, t: Tangent) -> Point:
+        """Return the tangent vector itself, without x, as a tensor with up to twice the ranks, in the bases of embed.
+
+        Its dense form is as exact as its own length allows, however long x is.
+        """
+
+    @abstractmethod
     def embed(self, x: Point, t: Tangent) -> Point:
         """Return the tensor ``x + t`` exactly, with up to twice the ranks."""
 
@@ -226,6 +235,15 @@ class LowRankManifold(ABC, Generic[Point, Tangent]):
         return self.inner(t, t).sqrt()
 
     # --- checks and identity ----------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The class and its arguments as plain data: ``{"class_path": ..., "init_args": {...}}``."""
+        return {"class_path": f"isometry.manifolds.low_rank.{type(self).__name__}", "init_args": self._arguments}
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {"shape": list(self.shape)}
 
     def check_dense(self, w: Tensor) -> None:
         """Raise ``ShapeError`` unless ``w`` ends in ``shape``."""

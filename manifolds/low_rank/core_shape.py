@@ -1,6 +1,6 @@
-"""Ranks of a Tucker decomposition under a budget of parameters."""
+"""Ranks under a budget of parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Inexact, Int
@@ -68,3 +68,38 @@ def _maximal_shapes(sizes: Sequence[int], budget: int) -> Int[Tensor, "shapes d"
 
 def _parameters(shapes: Int[Tensor, "shapes d"], sizes: Sequence[int]) -> Int[Tensor, "shapes"]:
     return shapes.prod(1) + (shapes * torch.tensor(sizes)).sum(1)
+
+
+def select_ranks(
+    energies: Sequence[Float[Tensor, "_"]], parameters: Callable[[tuple[int, ...]], int], budget: int
+) -> tuple[int, ...]:
+    r"""Return ranks that keep much energy in a budget of parameters, for any format with one spectrum per rank.
+
+    From rank 1 on, grow the rank with the greatest gain of energy per parameter, as long as one fits: a heuristic that
+    keeps 0.9 or more of the most that fits for noise, and all of a tensor whose ranks fit. The energy left out bounds
+    the squared error of a train or a tree from above, and each rank's own from below.
+
+    Args:
+        energies: Squared singular values of the matricization of each rank, descending; no rank exceeds their number.
+        parameters: The number of parameters of given ranks.
+        budget: Largest number of parameters.
+
+    Raises:
+        ValueError: The budget is less than the parameters of rank 1.
+    """
+    ranks = (1,) * len(energies)
+    if budget < parameters(ranks):
+        raise ValueError(
+            f"select_ranks: expected a budget of at least {parameters(ranks)} parameters, those of rank 1, "
+            f"but got {budget}."
+        )
+    spectra = [e.tolist() for e in energies]
+    while True:
+        used, best = parameters(ranks), (0.0, ranks)
+        for k, spectrum in enumerate(spectra):
+            grown = (*ranks[:k], ranks[k] + 1, *ranks[k + 1 :])
+            if ranks[k] < len(spectrum) and parameters(grown) <= budget:
+                best = max(best, (spectrum[ranks[k]] / (parameters(grown) - used), grown))
+        if best[1] == ranks:
+            return ranks
+        ranks = best[1]

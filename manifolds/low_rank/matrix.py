@@ -1,7 +1,7 @@
 """Matrices of fixed rank."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Inexact
@@ -175,6 +175,15 @@ class FixedRankMatrix(LowRankManifold[MatrixPoint, MatrixTangent]):
         K = (x.U @ t.M + t.K) @ v + x.U @ (t.L.mH @ x_new.V)
         L = (x.V @ t.M.mH + t.L) @ u + x.V @ (t.K.mH @ x_new.U)
         return self.gauge(x_new, MatrixTangent(x_new.U.mH @ K, K, L))
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        m, n = self.shape
+        return {"m": m, "n": n}
+
+    def vector(self, x: MatrixPoint, t: MatrixTangent) -> MatrixPoint:
+        """Return ``[U, Q_K] [[M, (Q_L^H L)^H], [Q_K^H K, 0]] [V, Q_L]^H``."""
+        return self.embed(x._replace(S=torch.zeros_like(x.S)), t)
 
     def embed(self, x: MatrixPoint, t: MatrixTangent) -> MatrixPoint:
         """Return ``[U, Q_K] [[S + M, (Q_L^H L)^H], [Q_K^H K, 0]] [V, Q_L]^H``."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from isometry.manifolds.low_rank._linalg import (
     across,
     deviation,
+    equalized,
     fold,
     leading,
     multi_mode_product,
@@ -22,8 +23,6 @@ from isometry.manifolds.low_rank._linalg import (
 )
 from isometry.manifolds.low_rank.base import LowRankManifold, Ranks
 from isometry.manifolds.low_rank.core_shape import mode_energies, select_tucker_ranks
-
-_SWEEPS = 8
 
 
 class TuckerPoint(NamedTuple):
@@ -120,15 +119,10 @@ class FixedRankTucker(LowRankManifold[TuckerPoint, TuckerTangent]):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> TuckerPoint:
-        """Return uniform bases and a core of norm ``scale`` whose unfoldings have nearly equal singular values.
-
-        The core is a normal one after a few sweeps in which each unfolding in turn is replaced by its polar factor.
-        """
+        """Return uniform bases and a core of norm ``scale`` whose unfoldings have nearly equal singular values."""
         r = self._attained(ranks)
-        core = torch.randn(*batch, *r, generator=generator, dtype=dtype, device=device)
-        for k in [*range(len(r))] * _SWEEPS:
-            P, _, Qh = truncated_svd(unfold(core, k, len(r)))
-            core = fold(P @ Qh, k, r)
+        normal = torch.randn(*batch, *r, generator=generator, dtype=dtype, device=device)
+        core = equalized(normal, range(len(r)), len(r))
         norm = torch.linalg.vector_norm(core, dim=tuple(range(-len(r), 0)), keepdim=True)
         bases = (random_basis((*batch, n, a), generator, dtype, device) for n, a in zip(self.shape, r, strict=True))
         return TuckerPoint(scale / norm * core, tuple(bases))
@@ -204,7 +198,11 @@ class FixedRankTucker(LowRankManifold[TuckerPoint, TuckerTangent]):
 
     def transport(self, x: TuckerPoint, t: TuckerTangent, x_new: TuckerPoint) -> TuckerTangent:
         """Return ``P_(x_new)`` of the tangent vector, a tensor of twice the ranks, by products of small factors."""
-        return self._project_point(x_new, self._assembled(x, t, t.core))
+        return self._project_point(x_new, self.vector(x, t))
+
+    def vector(self, x: TuckerPoint, t: TuckerTangent) -> TuckerPoint:
+        """Return the tangent vector in the augmented bases."""
+        return self._assembled(x, t, t.core)
 
     def embed(self, x: TuckerPoint, t: TuckerTangent) -> TuckerPoint:
         """Return ``x + t`` in the augmented bases."""
