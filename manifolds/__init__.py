@@ -8,6 +8,7 @@ from isometry.manifolds.checked import Checked
 from isometry.manifolds.correlation_off_log import CorrelationOffLog
 from isometry.manifolds.diagonal_gaussian import DiagonalGaussian
 from isometry.manifolds.diagonal_gaussian_wasserstein import DiagonalGaussianWasserstein
+from isometry.manifolds.differential import directional_derivatives, laplace_beltrami, laplacian, orthonormal_frame
 from isometry.manifolds.errors import OffManifoldError, ShapeError
 from isometry.manifolds.euclidean import Euclidean
 from isometry.manifolds.frechet import frechet_mean
@@ -75,13 +76,17 @@ __all__ = [
     "Torus",
     "WrappedNormal",
     "cayley_retraction",
+    "directional_derivatives",
     "frechet_mean",
     "gaussian_kl",
     "halfspace_to_poincare",
     "kl_to_inner_product_document",
     "kl_to_inner_product_query",
+    "laplace_beltrami",
+    "laplacian",
     "lorentz_to_poincare",
     "named_manifolds",
+    "orthonormal_frame",
     "poincare_to_halfspace",
     "poincare_to_lorentz",
     "polar_retraction",

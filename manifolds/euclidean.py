@@ -41,6 +41,23 @@ class Euclidean(FlatManifold):
         """Return ``y - x``."""
         return y - x
 
+    def spatial(self, x: Tensor) -> Tensor:
+        """Return ``x``: the limit of hyperbolic space as its curvature goes to 0."""
+        return x
+
+    def from_spatial(self, s: Tensor) -> Tensor:
+        """Return ``s``."""
+        return s
+
+    def centroid(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return ``sum_i w_i x_i / sum_i w_i`` over the last batch dimension."""
+        self.check_shape(x)
+        return self._centroid(x, (x.new_ones(x.shape[-2]) if weights is None else weights).unsqueeze(-1))
+
+    @full_precision
+    def _centroid(self, x: Tensor, w: Tensor) -> Tensor:
+        return (w * x).sum(-2) / w.sum(-2)
+
     def random(
         self, *size: Any, generator: torch.Generator | None = None, dtype: Any = None, device: Any = None
     ) -> Tensor:

@@ -178,6 +178,15 @@ class Lorentz(HyperbolicManifold):
         time = self.c**0.5 * dot(s, v) / _time(s, self.c)
         return torch.cat([time, v.expand(torch.broadcast_shapes(s.shape, v.shape))], -1)
 
+    def spatial(self, x: Tensor) -> Tensor:
+        """Return ``x_1 ... x_n``."""
+        return x[..., 1:]
+
+    @full_precision
+    def from_spatial(self, s: Tensor) -> Tensor:
+        """Return ``(sqrt(1/c + |s|^2), s)``."""
+        return self._point(s)
+
     def point_residual(self, x: Tensor) -> Tensor:
         """Return ``|x_0 - t| / t`` with ``t = sqrt(1/c + |spatial part|^2)``."""
         x = x.double()

@@ -147,6 +147,25 @@ class PoincareBall(HyperbolicManifold):
         """Points are vectors of ``dim`` coordinates."""
         return (self.dim,)
 
+    def spatial(self, x: Tensor) -> Tensor:
+        """Return ``2 x / (1 - c|x|^2)``."""
+        wide = x.to(self.compute_dtype(x.dtype))
+        # Products of float32 numbers are exact in float64.
+        exact = wide.dtype == x.dtype
+        a = one_minus_square(wide, self.c) if exact else 1 - self.c * dot(wide, wide)
+        return (2 / a * wide).to(x.dtype)
+
+    def from_spatial(self, s: Tensor) -> Tensor:
+        """Return ``s / (1 + sqrt(1 + c|s|^2))``, or about the last representable point inside the ball on its ray."""
+        wide = s.to(self.compute_dtype(s.dtype))
+        double = s.double()  # the square of a float32 number may overflow
+        time = (1 + self.c * dot(double, double)).sqrt()
+        # sqrt(c)|x| = sqrt((t - 1)/(t + 1)) is to stay below 1 when the coordinates are rounded.
+        largest = 1 - (0.6 if wide.dtype != s.dtype else 4) * torch.finfo(s.dtype).eps
+        outside = time > (1 + largest**2) / (1 - largest**2)
+        stop = largest / torch.where(outside, (time - 1) / (time + 1), 1).sqrt()
+        return ((torch.where(outside, stop, 1) / (1 + time)).to(wide.dtype) * wide).to(s.dtype)
+
     def point_residual(self, x: Tensor) -> Tensor:
         """Return 0 inside the open ball, else ``c|x|^2 - 1`` (infinite on the boundary itself)."""
         excess = -one_minus_square(x.double(), self.c).squeeze(-1)

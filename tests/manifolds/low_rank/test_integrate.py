@@ -136,7 +136,6 @@ def test_the_heat_equation_with_a_random_coefficient() -> None:
         best = (m.to_dense(m.from_dense(exact(1.0), ranks=ranks)) - exact(1.0)).norm() / exact(1.0).norm()
         x0 = m.from_dense(exact(0.0), ranks=1)
         end = integrate(m, f, x0, (0.0, 1.0), 100, "augmented_bug", tol=0.0, max_ranks=ranks).points[-1]
-        print(ranks, float(best), float((m.to_dense(end) - exact(1.0)).norm() / exact(1.0).norm()))
         assert (m.to_dense(end) - exact(1.0)).norm() / exact(1.0).norm() < 3 * best
 
 
