@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds._iterate import iterate
 from isometry.manifolds._lyapunov import generator
 from isometry.manifolds._optimal_map import Coupling, coupling, displacement
@@ -74,6 +75,7 @@ class _InverseHessianForwardMode(_InverseHessian):
     """The same, also for forward-mode differentiation, which torch.compile cannot trace."""
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, dr: Tensor, *_: Any) -> Tensor:
         return _solved(dr, *ctx.saved_tensors)
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.polynomial import legendre
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds._iterate import iterate
 from isometry.manifolds._lyapunov import Diagonalisation, solve_lyapunov
 from isometry.manifolds.spectral import spectrum
@@ -122,6 +123,7 @@ class _VolterraForwardMode(_Volterra):
     """The same, also for forward-mode differentiation, which torch.compile cannot trace."""
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, dp: Any, ds: Any, dg: Any, *_: Any) -> Tensor:
         p, s, h, vectors, values = ctx.saved_tensors
         dp, ds, dg = (torch.zeros_like(h) if d is None else d for d in (dp, ds, dg))

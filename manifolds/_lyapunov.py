@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds.spectral import Spectrum, spectrum
 
 
@@ -61,6 +62,7 @@ class _ForwardMode(_Lyapunov):
     """The same, also for forward-mode differentiation, which torch.compile cannot trace."""
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         a, z, *parts = ctx.saved_tensors
         da, dg = tangents[:2]

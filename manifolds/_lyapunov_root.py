@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds.spectral import SQRT, spectrum
 
 _CONTRACTIONS = {1: "...ij,...ij->...ij", 2: "...iaj,...ia,...aj->...ij", 3: "...iabj,...ia,...ab,...bj->...ij"}
@@ -78,6 +79,7 @@ class _ForwardMode(_RootIntegral):
     """The same, also for forward-mode differentiation, which torch.compile cannot trace."""
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         x, values, vectors, *g = ctx.saved_tensors
         dx, sides = tangents[1], ctx.sides

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isometry.manifolds._eigh import eigh
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds._lyapunov import Diagonalisation, solve_lyapunov_refined
 from isometry.manifolds._spd import cholesky
 
@@ -128,6 +129,7 @@ class _OptimalMapForwardMode(_OptimalMap):
     """The same, also for forward-mode differentiation, which torch.compile cannot trace."""
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, dx: Any, dy: Any, *_: Any) -> Tensor:
         t, a, parts = _OptimalMap.at(ctx)
         change = torch.zeros_like(t) if dy is None else dy
@@ -160,6 +162,7 @@ class _WithGradientsForwardMode(_WithGradients):
     """The same, also for forward-mode differentiation, which torch.compile cannot trace."""
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         pairs = zip(ctx.saved_tensors, tangents[:2], strict=True)
         return -torch.stack([(g * t).sum((-2, -1)) for g, t in pairs if t is not None]).sum(0)

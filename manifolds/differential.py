@@ -19,8 +19,9 @@ def directional_derivatives(f: Function, x: Tensor, v: Tensor, order: int) -> li
     """Return ``d^k/dt^k f(x + t v)`` at ``t = 0`` for ``k = 0, ..., order``: ``k!`` times Taylor's coefficients.
 
     By ``torch.func.jvp`` inside itself: no Hessian, and memory as for f itself. The cost grows as ``2^order``.
-    Functions with a forward-mode rule of their own (``torch.autograd.Function.jvp``), as those of SPD matrices in this
-    library, are not differentiated twice this way: torch drops the outer derivative without a word.
+    Not all functions can be differentiated twice this way. torch 2.13 drops a part of it without a word for
+    ``torch.linalg.solve``, ``det`` and ``slogdet``, and for an ``autograd.Function`` with its own ``jvp``; the
+    operations of this library's manifolds are right.
 
     Args:
         f: Any differentiable function of a tensor like x.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vjp
 
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds._iterate import iterate
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class _ForwardMode(_InverseHessian):
         ctx.save_for_forward(*inputs[1:4])
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         return _inverse_hessian(ctx.manifold, *ctx.saved_tensors, tangents[-1])
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import solve
 from isometry.manifolds._orthogonal import random_orthogonal
 from isometry.manifolds._polar import polar_factor, polar_rotation, tightened
 from isometry.manifolds._precision import full_precision
@@ -126,7 +127,7 @@ def transported(
     This is the transport of Edelman, Arias & Smith, written as that of the sphere (k = 1).
     """
     eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    return v - (x + z) @ torch.linalg.solve(eye + x.mT @ z, z.mT @ v)
+    return v - (x + z) @ solve(eye + x.mT @ z, z.mT @ v)
 
 
 def principal_angles(x: Float[Tensor, "*#b n k"], y: Float[Tensor, "*#b n k"]) -> Float[Tensor, "*b k"]:

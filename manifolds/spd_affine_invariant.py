@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds._orthogonal import random_orthogonal
 from isometry.manifolds._precision import full_precision
 from isometry.manifolds._smooth import asinhc_sqrt, log_sinhc_sqrt, with_value
@@ -125,6 +126,7 @@ class _ForwardMode(_SquaredDistance):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         gradients = _SquaredDistance.gradients(*ctx.saved_tensors)
         terms = [(g * t).sum((-2, -1)) for g, t in zip(gradients, tangents[:2], strict=True) if t is not None]

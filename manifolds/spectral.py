@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isometry.manifolds._eigh import eigh, refined
+from isometry.manifolds._forward_mode import nestable
 from isometry.manifolds._scalar_functions import (
     EXP,
     INV_SQRT,
@@ -153,6 +154,7 @@ class _ForwardMode(_OperatorIntegral):
         ctx.save_for_forward(*[v for v in inputs[1:] if v is not None])
 
     @staticmethod
+    @nestable
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         x, values, vectors, *g = ctx.saved_tensors
         dx, dg = tangents[1], tangents[4:]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isometry.manifolds._forward_mode import solve
 from isometry.manifolds._polar import polar_factor
 from isometry.manifolds._stiefel_geodesics import generator
 
@@ -44,4 +45,4 @@ def cayley_retraction(x: Float[Tensor, "*#b n k"], u: Float[Tensor, "*#b n k"]) 
     px, m, _ = generator(x, u, 0.5)
     k = x.shape[-1]
     eye = torch.eye(2 * k, dtype=m.dtype, device=m.device)
-    return px @ torch.linalg.solve(eye - m / 2, (eye + m / 2)[..., k:])
+    return px @ solve(eye - m / 2, (eye + m / 2)[..., k:])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import hessian, jacfwd, jacrev, vmap
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from isometry.manifolds.base import Manifold
 from isometry.manifolds.euclidean import Euclidean
@@ -55,6 +55,20 @@ class TorchTests(GeneratedTests):
         )
         for a, b in zip(forward, reverse, strict=True):
             close(a, b, case.bound(torch.float64))
+
+    def test_forward_mode_nests(self, case: Case, operation: str) -> None:
+        inputs = torch.stack([z[0] for z in arguments(case)])
+        direction, start = torch.linspace(-1, 1, inputs.numel(), dtype=inputs.dtype).sin(), inputs.new_zeros(())
+        direction = 0.1 * direction.view_as(inputs)
+
+        def along(t: Tensor) -> Tensor:
+            return OPERATIONS[operation](case.manifold, *(inputs + t * direction)).sum()
+
+        def slope(t: Tensor) -> Tensor:
+            return jvp(along, (t,), (torch.ones_like(t),))[1]
+
+        twice = jvp(slope, (start,), (torch.ones_like(start),))[1]
+        close(twice, grad(grad(along))(start), case.bound(torch.float64))
 
     def test_hessians_are_finite_and_symmetric(self, case: Case, operation: str) -> None:
         for coincident in {False, operation not in NOT_SMOOTH}:
