@@ -11,10 +11,16 @@ import sys
 MODULES = {
     "accuracy": "benchmarks.accuracy",
     "accuracy_matrices": "benchmarks.accuracy_matrices",
+    "constructions": "benchmarks.constructions",
     "equivariant": "benchmarks.equivariant",
+    "hyperbolic_layers": "benchmarks.hyperbolic_layers",
+    "hyperbolic_stability": "benchmarks.hyperbolic_stability",
     "optimizers": "benchmarks.optimizers",
     "embedding": "benchmarks.embedding_race",
+    "sharded_embedding": "benchmarks.sharded_embedding",
     "spd": "benchmarks.spd",
+    "spectral_conv": "benchmarks.spectral_conv",
+    "tensor_layers": "benchmarks.tensor_layers",
 }
 
 

@@ -9,6 +9,22 @@ from torch import Tensor, nn
 from isometry.manifolds import HomogeneousManifold, ShapeError, register_manifold
 
 
+@torch.no_grad()
+def initial_points(
+    count: int,
+    manifold: HomogeneousManifold,
+    scale: float,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Float[Tensor, "count n"]:
+    """Return points near the origin, with coordinates uniform in (-scale, scale)."""
+    coordinates = torch.empty(count, manifold.dim, dtype=dtype, device=device)
+    if coordinates.is_meta:
+        return coordinates.new_empty(count, *manifold.point_shape)
+    u = manifold.origin_vector(coordinates.uniform_(-scale, scale))
+    return manifold.expmap(manifold.origin(*u.shape, dtype=u.dtype, device=u.device), u)
+
+
 class Embedding(nn.Embedding):
     r"""A lookup table whose rows are points of a manifold: ``index -> weight[index]``.
 
@@ -46,14 +62,9 @@ class Embedding(nn.Embedding):
             )
         if not 0 <= init_scale < math.inf:
             raise ValueError(f"Embedding: expected a finite init_scale >= 0, but got {init_scale}.")
-        coordinates = torch.empty(num_embeddings, manifold.dim, dtype=dtype, device=device).uniform_(
-            -init_scale, init_scale
-        )
-        u = manifold.origin_vector(coordinates)
-        with torch.no_grad():
-            points = manifold.expmap(manifold.origin(*u.shape, dtype=u.dtype, device=u.device), u)
+        points = initial_points(num_embeddings, manifold, init_scale, dtype, device)
         super().__init__(num_embeddings, points.shape[-1], _weight=points, sparse=sparse)
-        self.manifold = manifold
+        self.manifold, self.init_scale = manifold, init_scale
         register_manifold(self, "weight", manifold)
 
     def forward(self, index: Int[Tensor, "*b"]) -> Float[Tensor, "*b n"]:

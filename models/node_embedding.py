@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from isometry.layers import Embedding
+from isometry.layers import Embedding, ShardedEmbedding
 from isometry.manifolds import HomogeneousManifold
 
 
@@ -17,9 +17,12 @@ class NodeEmbedding(nn.Module):
         init_scale: Half-width of the initial coordinates around the origin.
         sparse: Give sparse gradients.
         dtype: Of the table.
+        device: Of the table; "meta" for one that is too large to be whole anywhere (see ``ShardedEmbedding``).
 
     Source: Nickel & Kiela 2017 on the Poincare ball; any manifold here.
     """
+
+    nodes: Embedding | ShardedEmbedding
 
     def __init__(
         self,
@@ -29,11 +32,12 @@ class NodeEmbedding(nn.Module):
         init_scale: float = 1e-3,
         sparse: bool = True,
         dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         if num_nodes < 1:
             raise ValueError(f"NodeEmbedding: expected at least one node, but got num_nodes={num_nodes}.")
-        self.nodes = Embedding(num_nodes, manifold, init_scale=init_scale, sparse=sparse, dtype=dtype)
+        self.nodes = Embedding(num_nodes, manifold, init_scale=init_scale, sparse=sparse, dtype=dtype, device=device)
 
     @property
     def manifold(self) -> HomogeneousManifold:
@@ -47,4 +51,5 @@ class NodeEmbedding(nn.Module):
 
     def distances_from(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b num_nodes"]:
         """Return the distances from each given node to every node."""
-        return self.manifold.dist(self.nodes(index).unsqueeze(-2), self.nodes.weight)
+        table = self.nodes.gather() if isinstance(self.nodes, ShardedEmbedding) else self.nodes.weight
+        return self.manifold.dist(self.nodes(index).unsqueeze(-2), table)

@@ -73,7 +73,8 @@ class GraphEmbedding(pl.LightningModule):
                 f"GraphEmbedding: the model has {nodes} nodes, but the data {given}; build the model with "
                 f"num_nodes={given}."
             )
-        self.model.manifold.assert_check_point_on_manifold(self.model.nodes.weight.detach())
+        if not self.model.nodes.weight.is_meta:
+            self.model.manifold.assert_check_point_on_manifold(self.model.nodes.weight.detach())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer, its burn-in schedule and, where it applies, the fused step."""
