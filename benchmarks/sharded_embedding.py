@@ -19,7 +19,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from benchmarks.embedding_race import RESULTS, machine
 from isometry.layers import ShardedEmbedding
@@ -101,7 +101,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for strategy in ("ddp", "row_sharded"):
                 given = (folder, strategy, optimizer, nodes, steps)
-                mp.spawn(work, given, PROCESSES)
+                spawn(work, given, PROCESSES)
                 results[f"{optimizer}, {strategy}"] = json.loads(Path(folder, f"{strategy}.json").read_text())
             tables = [torch.load(Path(folder, f"{s}.pt"), weights_only=True) for s in ("ddp", "row_sharded")]
             results[f"{optimizer}, equal to the last bit"] = torch.equal(*tables)

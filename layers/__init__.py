@@ -27,6 +27,8 @@ from isometry.layers.proj_map import ProjMap
 from isometry.layers.projection_pooling import ProjectionPooling
 from isometry.layers.re_eig import ReEig
 from isometry.layers.re_orth import ReOrth
+from isometry.layers.relative_representation import RelativeCosines, RelativeDistances, RelativeProduct
+from isometry.layers.sharded_embedding import ShardedEmbedding
 from isometry.layers.subspace_classifier import SubspaceClassifier
 from isometry.layers.topological_attention import TopologicalAttention
 from isometry.layers.tree_field import TreeFieldIntegrator
@@ -62,7 +64,11 @@ __all__ = [
     "ProjectionPooling",
     "ReEig",
     "ReOrth",
+    "RelativeCosines",
+    "RelativeDistances",
+    "RelativeProduct",
     "RotationAction",
+    "ShardedEmbedding",
     "SubspaceClassifier",
     "TopologicalAttention",
     "TreeFieldIntegrator",

@@ -47,7 +47,19 @@ def test_the_nouns_say_where_to_get_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["hdm05_spdnet", "mamem_eeg", "hypergraph_cora", "acac_force_field", "qm7x_polarizability"]
+    "name",
+    [
+        "hdm05_spdnet",
+        "mamem_eeg",
+        "hypergraph_cora",
+        "acac_force_field",
+        "qm7x_polarizability",
+        "darcy_fno",
+        "tree_constructions",
+        "hgcn",
+        "kg_wn18rr",
+        "mps_mnist",
+    ],
 )
 def test_examples_of_data_that_is_not_packaged_ask_for_it(name: str) -> None:
     with pytest.raises(SystemExit, match="--data: name "):

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from isometry.manifolds import named_manifolds
+from isometry.trainers.optim import LowRankOptimizer
 from isometry.trainers.optim._riemannian import RiemannianOptimizer
 from isometry.trainers.optim.decay import spare_manifolds_from_decay
 
@@ -24,7 +25,7 @@ def configured(
         TypeError: If a parameter would leave its manifold.
     """
     optimizer = build_optimizer(task)
-    if (manifolds := named_manifolds(task)) and not isinstance(optimizer, RiemannianOptimizer):
+    if (manifolds := named_manifolds(task)) and not isinstance(optimizer, RiemannianOptimizer | LowRankOptimizer):
         raise TypeError(
             f"{type(task).__name__}: {', '.join(manifolds)} would leave their manifolds under "
             f"{type(optimizer).__name__}; give an optimizer of isometry.trainers.optim."

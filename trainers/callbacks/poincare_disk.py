@@ -1,12 +1,12 @@
 """The picture of a hyperbolic embedding, drawn during and after training."""
 
 from pathlib import Path
-from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from isometry.manifolds import PoincareBall, ShapeError
 from isometry.models import NodeEmbedding
+from isometry.trainers.callbacks._figure import publish
 from isometry.trainers.data import Graph
 from isometry.trainers.plots import plot_poincare_disk
 
@@ -53,14 +53,7 @@ class PoincareDisk(Callback):
         model, manifold = self._embedding(pl_module)
         graph = self._graph(trainer)
         figure = plot_poincare_disk(model.nodes.weight, graph, manifold=manifold, num_labels=self.num_labels)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / filename)
-        for logger in trainer.loggers:
-            experiment: Any = getattr(logger, "experiment", None)
-            if hasattr(experiment, "add_figure"):  # TensorBoard
-                experiment.add_figure("poincare_disk", figure, trainer.global_step)
-            elif hasattr(logger, "log_image"):  # Weights & Biases
-                logger.log_image("poincare_disk", [str(folder / filename)], trainer.global_step)
+        publish(trainer, folder, figure, "poincare_disk", filename)
 
     @staticmethod
     def _graph(trainer: Trainer) -> Graph | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from isometry.manifolds import Euclidean, named_manifolds
+from isometry.manifolds.low_rank import named_low_rank
 from isometry.manifolds.parameters import is_marked
 from isometry.trainers.optim._batch import Batch, State, Update
 from isometry.trainers.optim._curvature import TrainedCurvature, curvature_gradients, trained_curvatures
@@ -64,6 +65,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
                 )
             for name, found in named_manifolds(module).items():
                 self._manifolds[module.get_parameter(name)] = found
+            self._refuse_tangent_coordinates(module)
         super().add_param_group(group)
         try:
             for p in group["params"]:
@@ -72,6 +74,16 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             self.param_groups.pop()
             raise
         self._reset()
+
+    def _refuse_tangent_coordinates(self, module: nn.Module) -> None:
+        """Refuse factors whose gradients are no derivatives by them."""
+        for name, tensor in named_low_rank(module).items():
+            if tensor.tangent_grad:
+                raise ValueError(
+                    f"{type(self).__name__}: the gradients of {name} are tangent coordinates of a low-rank tensor, "
+                    "which mean nothing as derivatives by its factors. Use LowRankOptimizer, or build the layer with "
+                    "tangent_grad=False."
+                )
 
     def _locate(self, p: Tensor, manifold: Manifold | None) -> None:
         """Record the manifold of ``p``: its group's, its module's or its own."""
