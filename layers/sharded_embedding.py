@@ -11,7 +11,7 @@ from torch.nn.functional import embedding
 from isometry.layers.embedding import Embedding, initial_points
 from isometry.manifolds import register_manifold
 
-_CHUNK = 2**20  # rows that are drawn together where the whole table has no room
+_CHUNK = 2**16  # rows that are drawn together where the whole table has no room
 
 
 class ShardedEmbedding(nn.Module):

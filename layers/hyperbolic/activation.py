@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,6 +34,10 @@ class Activation(SpaceLayer):
         if self.out.dim != manifold.dim:
             raise ValueError(f"Activation: expected the output's dimension {manifold.dim}, but got out={out!r}.")
         self.function = function
+
+    def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """Return the manifold's format for inputs of ``dtype``: squares of coordinates overflow in a smaller one."""
+        return self.manifold.compute_dtype(dtype)
 
     def forward(self, x: Float[Tensor, "*b n"]) -> Float[Tensor, "*b m"]:
         """Return points of ``out`` for points of ``manifold``."""

@@ -134,3 +134,16 @@ def test_bad_arguments() -> None:
             FeatureClipping(radius)
     with pytest.raises(ValueError, match="expected the output's dimension 3"):
         Activation(Lorentz(3), nn.ReLU(), Lorentz(2))
+
+
+def test_an_activation_is_finite_far_beyond_where_squares_overflow() -> None:
+    """The spatial part 5e19 of a point stored in float32, at radius 46; its square is not a number of float32."""
+    m = Lorentz(3)
+    x = m.from_spatial(torch.tensor([[5e19, -3e18, 1.0]])).requires_grad_()
+    y = Activation(m, nn.ReLU())(x)
+    y[..., 0].log().sum().backward()
+    # The logarithm, without its second coordinate, is shorter by 1 - 1/sqrt(1 + 0.06^2).
+    radius = math.asinh(5e19 * math.sqrt(1 + 0.06**2)) / math.sqrt(1 + 0.06**2)
+    assert y[0, 1].item() == pytest.approx(math.sinh(radius), rel=1e-5)
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
