@@ -4,8 +4,7 @@ Learn the forces in a molecule, and let it move
 
 Acetylacetone at 300 K: 500 frames with energies and forces of density functional theory. A network learns the energy,
 whose gradient are the forces; it is tested on 650 frames of another trajectory, and then drives molecular dynamics of
-its own, in which the total energy must not drift. ``--frames`` takes fewer for training. ``--molecule
-ethanol`` learns from the first 800 of 1,000 frames of ethanol, and is tested on the others.
+its own, in which the total energy must not drift. ``--frames`` takes fewer for training.
 
 The data do not come with the library: name their folder. An interrupted training goes on. ``--smoke`` makes up some.
 """
@@ -22,7 +21,7 @@ import torch
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from matplotlib.figure import Figure
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import LambdaCallback, ModelCheckpoint
 
 from isometry.models import ESCN, GauntNet, Potential, TensorNet
 from isometry.trainers import ForceField
@@ -32,26 +31,15 @@ from isometry.trainers.optim import RiemannianAdam
 from isometry.trainers.potentials import Drift, PotentialCalculator, nve_drift
 
 WHERE = """--data: name a folder with acac_train_300K.xyz and acac_test_MD_300K.xyz, train_300K.xyz and test_MD_300K.xyz
-of dataset_acac at github.com/davkovacs/BOTNet-datasets (MIT licence), and ethanol_train.xyz, train.xyz of its
-dataset_ethanol."""
+of dataset_acac at github.com/davkovacs/BOTNet-datasets (MIT licence)."""
 CUTOFF = 5.0
+SHOWN = ["val/forces_mae", "val/energy_mae"]
+History = list[list[float]]  # SHOWN after each epoch
 NETWORKS: dict[str, Callable[[], Any]] = {
     "tensornet": lambda: TensorNet([1, 6, 8], CUTOFF, channels=32, layers=2),
     "escn": lambda: ESCN([1, 6, 8], CUTOFF, lmax=2, mmax=2, channels=16, layers=2, group="O(3)"),
     "gaunt": lambda: GauntNet([1, 6, 8], CUTOFF, lmax=2, channels=16, layers=2),
 }
-
-
-class History(pl.Callback):
-    """The errors after each epoch."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note what was logged."""
-        if not trainer.sanity_checking:
-            self.epochs.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
 def made_up(count: int, seed: int) -> list[Any]:
@@ -66,17 +54,6 @@ def made_up(count: int, seed: int) -> list[Any]:
     return frames
 
 
-def read(folder: Path, molecule: str, frames: int) -> AtomsDataModule:
-    """Return the data of a molecule, with some frames for training and 50 for validation."""
-    if molecule == "acac":
-        first, test = read_frames(folder / "acac_train_300K.xyz"), read_frames(folder / "acac_test_MD_300K.xyz")
-    else:
-        first = read_frames(folder / "ethanol_train.xyz")
-        first, test = first[:800], first[800:]
-    chosen = sorted(np.random.default_rng(0).permutation(len(first))[: frames + 50])
-    return AtomsDataModule([first[i] for i in chosen], test=test, cutoff=CUTOFF, val_size=50, batch_size=5)
-
-
 def train(
     network: str, data: AtomsDataModule, epochs: int, folder: Path
 ) -> tuple[Potential, History, Mapping[str, float]]:
@@ -89,12 +66,14 @@ def train(
         energy_weight=10.0,
         forces_weight=1.0,
     )
-    history = History()
+    history: History = []
+    note = LambdaCallback(on_validation_end=lambda t, _: history.append([float(t.callback_metrics[k]) for k in SHOWN]))
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
-        callbacks=[history, ModelCheckpoint(folder, save_last=True), RiemannianEMA(0.99), NaNGuard(), RNGState()],
+        callbacks=[note, ModelCheckpoint(folder, save_last=True), RiemannianEMA(0.99), NaNGuard(), RNGState()],
         gradient_clip_val=10.0,
+        num_sanity_val_steps=0,
         logger=False,
         enable_model_summary=False,
         enable_progress_bar=False,
@@ -109,8 +88,7 @@ def draw(potential: Potential, data: AtomsDataModule, history: History, drift: D
         out = [(graph, potential(graph)) for graph in data.parts["test"]]
     figure = Figure(figsize=(12, 9), layout="constrained")
     (curve, energies), (forces, energy) = figure.subplots(2, 2)
-    for name in ("forces", "energy"):
-        curve.semilogy([1000 * epoch[f"val/{name}_mae"] for epoch in history.epochs], label=name)
+    curve.semilogy(1000 * np.array(history), label=SHOWN)
     curve.set(title="Learning", xlabel="Epoch", ylabel="Mean error of validation (meV/Å, meV per atom)")
     curve.legend()
     for name, axes, title in (("energy", energies, "Energy of an atom (eV)"), ("forces", forces, "Forces (eV/Å)")):
@@ -128,7 +106,6 @@ def draw(potential: Potential, data: AtomsDataModule, history: History, drift: D
 
 def main(
     data: Path | None = None,
-    molecule: str = "acac",
     network: str = "tensornet",
     frames: int = 450,
     epochs: int = 300,
@@ -143,8 +120,10 @@ def main(
     elif data is None:
         raise SystemExit(WHERE)
     else:
-        module = read(data, molecule, frames)
-    name = f"{molecule}_{network}_{len(module.parts['train'])}"
+        first, test = read_frames(data / "acac_train_300K.xyz"), data / "acac_test_MD_300K.xyz"
+        chosen = [first[i] for i in sorted(np.random.default_rng(0).permutation(len(first))[: frames + 50])]
+        module = AtomsDataModule(chosen, test=test, cutoff=CUTOFF, val_size=50, batch_size=5)
+    name = f"acac_{network}_{len(module.parts['train'])}"
     potential, history, errors = train(network, module, epochs, Path("runs", name))
     floor = torch.cat([graph.forces for graph in module.parts["test"]]).double().square().mean().sqrt()
     print(f"{name:24}{'MAE':>10}{'RMSE':>10}")
@@ -163,9 +142,8 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder of the .xyz files")
-    parser.add_argument("--molecule", choices=["acac", "ethanol"], default="acac")
     parser.add_argument("--network", choices=NETWORKS, default="tensornet")
-    parser.add_argument("--frames", type=int, default=450, help="for training, at most 450 and 750")
+    parser.add_argument("--frames", type=int, default=450, help="for training, at most 450")
     parser.add_argument("--epochs", type=int, default=300, help="of the training")
     parser.add_argument("--steps", type=int, default=10_000, help="of the dynamics, 0.5 fs each")
     parser.add_argument("--smoke", action="store_true", help="two epochs on made-up data")

@@ -27,9 +27,8 @@ from isometry.trainers.optim import RiemannianAdam
 REACH, DIM = 4.0, 10  # how far joined patches are apart, and dimensions of the network
 
 
-def patches(name: str, side: int) -> tuple[Tensor, Tensor]:
+def patches(image: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Return brightness and texture, standardised, and the places of the patches of an image."""
-    image = SkimageImage(name).read()
     height, width, channels = image.shape
     rows, columns = height // side, width // side
     blocks = image[: rows * side, : columns * side].reshape(rows, side, columns, side, channels)
@@ -70,12 +69,12 @@ def cut(labels: Tensor, segments: int, edges: Tensor, weights: Tensor) -> float:
 
 
 def main(steps: int = 200, seeds: int = 3, smoke: bool = False) -> None:
-    """Print a table; ``smoke`` takes large patches and a few steps."""
+    """Print a table; ``smoke`` takes large patches of noise and a few steps."""
     torch.set_num_threads(1)
     steps, seeds, side = (3, 1, 64) if smoke else (steps, seeds, 16)
     print(f"{'image, segments':24}{'spectral':>10}{'Seg-HGNN':>18}{'Euclidean':>18}   same as spectral")
     for name in ("camera.png", "coffee.png"):
-        looks, place = patches(name, side)
+        looks, place = patches(torch.rand(512, 512, 1) if smoke else SkimageImage(name).read(), side)
         edges, weights = patch_graph(looks, place)
         features = torch.cat([looks, (place - place.mean(0)) / place.std(0)], 1)
         affinity = coo_array((weights.numpy(), edges.int().numpy()), shape=(len(looks),) * 2)
@@ -95,5 +94,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="of each training")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each network")
-    parser.add_argument("--smoke", action="store_true", help="a few steps")
+    parser.add_argument("--smoke", action="store_true", help="a few steps on noise")
     main(**vars(parser.parse_args()))

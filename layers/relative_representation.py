@@ -11,7 +11,7 @@ from isometry.manifolds import Manifold
 
 
 class RelativeCosines(nn.Module):
-    r"""``r_k = cos(x, a_k)``: how similar features are to those of anchors, whatever rotation and scale they share.
+    r"""Cosines ``r_k = cos(x, a_k)``: how similar features are to anchors', whatever rotation and scale they share.
 
     Two networks that differ by a rotation of their features have the same relative representations, if the anchors
     are the same samples: what is trained on those of one works on those of the other.
@@ -25,7 +25,7 @@ class RelativeCosines(nn.Module):
 
 
 class RelativeDistances(nn.Module):
-    r"""``r_k = d(x, a_k)``: how far points are from anchors, which no isometry of the manifold changes.
+    r"""Distances ``r_k = d(x, a_k)``: how far points are from anchors, which no isometry of the manifold changes.
 
     Args:
         manifold: Where the points lie.

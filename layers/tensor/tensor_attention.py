@@ -36,6 +36,8 @@ class Monomials(nn.Module):
     Args:
         d: Number of variables.
         degree: g, at least 1.
+
+    Source: Alman & Song 2023, Fast attention requires bounded entries (the polynomial method).
     """
 
     coefficients: Tensor

@@ -19,9 +19,10 @@ LAYERS = [name for name, value in PUBLIC.items() if inspect.isclass(value) and i
 CASES = [case for suite in LayerSuite.__subclasses__() for case in suite.cases]
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", sorted({*LAYERS} - {"ShardedEmbedding"}))  # which needs processes: test_sharded_table
 def test_every_layer_has_a_case(name: str) -> None:
-    assert PUBLIC[name] in {type(case.layer()) for case in CASES}, f"add a LayerSuite with {name} to tests/layers"
+    built = {type(module) for case in CASES for module in case.layer().modules()}
+    assert PUBLIC[name] in built, f"add a LayerSuite with {name} to tests/layers"
 
 
 def test_public_names_are_sorted_and_import() -> None:
