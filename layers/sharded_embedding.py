@@ -27,7 +27,7 @@ class ShardedEmbedding(nn.Module):
 
     Args:
         table: The whole table, of which rows are taken. On the device "meta" it occupies no memory, and the rows are
-            drawn here: those that ``Embedding`` draws, if all processes have the same seed.
+            drawn here: those that ``Embedding`` draws, if all processes have the same seed then.
         group: The processes; by default all.
         device: Of the rows of a table on "meta".
 
