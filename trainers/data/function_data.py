@@ -1,13 +1,13 @@
 """The Lightning data module of pairs of functions on grids that fit in memory."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import cached_property
 
-from isometry.trainers.data.process_share import SharedDataModule
-from isometry.trainers.data.sample_batches import OrderedSamples, Samples, ShuffledSamples
+from isometry.trainers.data.sample_batches import Samples
+from isometry.trainers.data.sample_parts import SamplePartsDataModule
 
 
-class FunctionDataModule(SharedDataModule, ABC):
+class FunctionDataModule(SamplePartsDataModule):
     """Pairs of functions in three parts: ``train``, ``val`` and ``test``. A batch is ``(input, target)``.
 
     A subclass says how they are read, which happens once. Training batches are shuffled, the others come in order, and
@@ -17,11 +17,6 @@ class FunctionDataModule(SharedDataModule, ABC):
         batch_size: Samples of a batch, over all processes together.
         seed: Of the order in training.
     """
-
-    def __init__(self, batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.batch_size = batch_size
-        self.seed = seed
 
     @abstractmethod
     def read(self) -> dict[str, Samples]:
@@ -42,23 +37,3 @@ class FunctionDataModule(SharedDataModule, ABC):
                     "infinite; is the file damaged?"
                 )
         return parts
-
-    def setup(self, stage: str) -> None:
-        """Read the samples, or fail, before anything is trained."""
-        _ = self.parts
-
-    def train_dataloader(self) -> ShuffledSamples:
-        """Return this process's share of the training batches."""
-        return ShuffledSamples(self.parts["train"], self.batch_size, seed=self.seed, **self.share)
-
-    def val_dataloader(self) -> OrderedSamples | list[OrderedSamples]:
-        """Return this process's share of the samples to validate."""
-        return self._ordered("val")
-
-    def test_dataloader(self) -> OrderedSamples | list[OrderedSamples]:
-        """Return this process's share of the samples to test."""
-        return self._ordered("test")
-
-    def _ordered(self, part: str) -> OrderedSamples | list[OrderedSamples]:
-        samples = self.parts[part]
-        return OrderedSamples(samples, self.batch_size, **self.share) if len(samples[0]) else []

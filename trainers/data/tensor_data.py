@@ -1,17 +1,17 @@
 """The Lightning data module of labelled samples that fit in memory."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from isometry.trainers.data.process_share import SharedDataModule
-from isometry.trainers.data.sample_batches import OrderedSamples, Samples, ShuffledSamples
+from isometry.trainers.data.sample_batches import Samples
+from isometry.trainers.data.sample_parts import SamplePartsDataModule
 
 
-class TensorDataModule(SharedDataModule, ABC):
+class TensorDataModule(SamplePartsDataModule):
     """Labelled samples in three parts: ``train``, ``val`` and ``test``. A batch is ``(*inputs, labels)``.
 
     A subclass says how they are read, which happens once. Training batches are shuffled, the others come in order, and
@@ -21,11 +21,6 @@ class TensorDataModule(SharedDataModule, ABC):
         batch_size: Samples of a batch, over all processes together.
         seed: Of the order in training.
     """
-
-    def __init__(self, batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.batch_size = batch_size
-        self.seed = seed
 
     @property
     @abstractmethod
@@ -56,23 +51,3 @@ class TensorDataModule(SharedDataModule, ABC):
                 f"but got {labels.dtype} {labels.min()} to {labels.max()}."
             )
         return {part: tuple(tensor[rows[part]] for tensor in samples) for part in ("train", "val", "test")}
-
-    def setup(self, stage: str) -> None:
-        """Read the samples, or fail, before anything is trained."""
-        _ = self.parts
-
-    def train_dataloader(self) -> ShuffledSamples:
-        """Return this process's share of the training batches."""
-        return ShuffledSamples(self.parts["train"], self.batch_size, seed=self.seed, **self.share)
-
-    def val_dataloader(self) -> OrderedSamples | list[OrderedSamples]:
-        """Return this process's share of the samples to validate."""
-        return self._ordered("val")
-
-    def test_dataloader(self) -> OrderedSamples | list[OrderedSamples]:
-        """Return this process's share of the samples to test."""
-        return self._ordered("test")
-
-    def _ordered(self, part: str) -> OrderedSamples | list[OrderedSamples]:
-        samples = self.parts[part]
-        return OrderedSamples(samples, self.batch_size, **self.share) if len(samples[0]) else []
